@@ -1,0 +1,1 @@
+"""A Flax MLP, an Optax optimizer, and everything that a real training job needs around them."""

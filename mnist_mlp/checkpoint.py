@@ -1,0 +1,166 @@
+"""Orbax checkpoints: saved without waiting, the last two and the best kept, verified on restore.
+
+A checkpoint is a folder `<step>/` with two items: `state` (a pytree of arrays) and `about` (JSON:
+the config and a digest of the arrays, which Orbax itself would not notice to be damaged).
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from mnist_mlp.errors import RunError
+
+_METRIC = "validation_accuracy"
+
+
+class Checkpoints:
+  """The checkpoints in one folder. A context manager: leaving it waits for the last save."""
+
+  def __init__(self, folder: Path, report: Callable[[str], None] = print):
+    """Opens or creates the folder.
+
+    Args:
+      folder: where the numbered checkpoint folders lie.
+      report: is told, in one line each, of checkpoints that turn out damaged.
+    """
+    self.folder = Path(folder).absolute()
+    self._report = report
+    self._set_aside_incomplete()
+    policies = checkpoint_managers.AnyPreservationPolicy([
+        checkpoint_managers.LatestN(2),
+        checkpoint_managers.BestN(
+            get_metric_fn=_accuracy, n=1, keep_checkpoints_without_metrics=False),
+    ])
+    self._manager = ocp.CheckpointManager(
+        self.folder,
+        options=ocp.CheckpointManagerOptions(
+            preservation_policy=policies, best_fn=_accuracy, cleanup_tmp_directories=True,
+            enable_async_checkpointing=True))
+
+  def __enter__(self) -> "Checkpoints":
+    """Returns itself."""
+    return self
+
+  def __exit__(self, *_) -> None:
+    """Waits for the last save; raises its error, if it failed."""
+    self._manager.close()
+
+  def save(
+      self, step: int, tree: Any, about: Mapping[str, Any], accuracy: float | None = None
+  ) -> None:
+    """Starts to save; returns once the arrays are copied. An error surfaces in the next call.
+
+    Args:
+      step: int, not below any saved one; a step that is already saved is left as it is.
+      tree: a pytree of arrays.
+      about: JSON-able facts to keep beside it.
+      accuracy: the validation accuracy by which the best is chosen; None or NaN never is.
+    """
+    if step in self.steps():
+      return
+    tree = jax.tree.map(np.asarray, tree)
+    accuracy = -math.inf if accuracy is None or math.isnan(accuracy) else accuracy
+    self._manager.save(
+        step,
+        args=ocp.args.Composite(
+            state=ocp.args.StandardSave(tree),
+            about=ocp.args.JsonSave({**about, "digest": digest(tree)})),
+        metrics={_METRIC: accuracy})
+
+  def wait(self) -> None:
+    """Returns when all saves are on disk; raises the error of one that failed."""
+    self._manager.wait_until_finished()
+
+  def steps(self) -> list[int]:
+    """Returns the saved steps, ascending."""
+    return sorted(self._manager.all_steps())
+
+  def best_step(self) -> int | None:
+    """Returns the step of the best validation accuracy, the latest of equals; None without one."""
+    self.wait()
+    step = self._manager.best_step()
+    if step is None or _accuracy(self._manager.metrics(step)) == -math.inf:
+      return None
+    return step
+
+  def restore(self, step: int, template: Any) -> Any:
+    """Returns the tree saved at `step`.
+
+    Args:
+      step: one of `steps()`.
+      template: a tree of the same structure, of arrays or jax.ShapeDtypeStruct.
+
+    Raises:
+      RunError: the checkpoint is damaged, or does not fit the template.
+    """
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
+    try:
+      restored = self._manager.restore(
+          step,
+          args=ocp.args.Composite(
+              state=ocp.args.StandardRestore(abstract), about=ocp.args.JsonRestore()))
+    except Exception as error:  # Whatever Orbax trips over, the file is of no use.
+      first_line = str(error).strip().partition("\n")[0]
+      raise RunError(
+          f"the checkpoint {self.folder / str(step)} is damaged: {first_line}") from error
+    if digest(restored.state) != restored.about["digest"]:
+      raise RunError(f"the checkpoint {self.folder / str(step)} is damaged: its digest differs")
+    return restored.state
+
+  def restore_latest(self, template: Any) -> tuple[int, Any] | None:
+    """Returns (step, tree) of the last checkpoint that is whole, or None if there never was one.
+
+    Damaged ones are moved to `damaged/` beside the folder, and reported.
+
+    Raises:
+      RunError: there are checkpoints, but none is whole.
+    """
+    steps = self.steps()
+    for step in reversed(steps):
+      try:
+        return step, self.restore(step, template)
+      except RunError as error:
+        self._report(f"{error}; trying the one before it")
+        self._set_aside(step)
+        self._manager.reload()
+    if steps:
+      raise RunError(
+          f"no checkpoint in {self.folder} is whole; to start over, use another --workdir")
+    return None
+
+  def _set_aside(self, step: int) -> None:
+    target = self.folder.parent / "damaged" / str(step)
+    target.parent.mkdir(exist_ok=True)
+    while target.exists():
+      target = target.with_name(target.name + "_")
+    (self.folder / str(step)).rename(target)
+
+  def _set_aside_incomplete(self) -> None:
+    """Moves away what would break Orbax's manager: numbered folders without their parts."""
+    for path in self.folder.glob("[0-9]*"):
+      metrics = path / "metrics" / "metrics"
+      if path.name.isdigit() and not (
+          (path / "state").is_dir() and metrics.is_file() and metrics.stat().st_size):
+        self._report(f"the checkpoint {path} is damaged: it is not complete; moved to damaged/")
+        self._set_aside(int(path.name))
+
+
+def _accuracy(metrics: Mapping[str, float] | None) -> float:
+  return (metrics or {}).get(_METRIC, -math.inf)
+
+
+def digest(tree: Any) -> str:
+  """Returns the SHA-256, hexadecimal, of all leaves: their paths, dtypes, shapes and bytes."""
+  sha = hashlib.sha256()
+  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    array = np.asarray(leaf)
+    sha.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
+    sha.update(np.ascontiguousarray(array).data)
+  return sha.hexdigest()

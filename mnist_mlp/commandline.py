@@ -1,0 +1,139 @@
+"""What the entry points share: the --config flag, clear errors, exit codes."""
+
+import contextlib
+import re
+import runpy
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from mnist_mlp import config as config_lib
+from mnist_mlp.errors import UsageError, UserError, listing
+
+
+def define_config() -> flags.FlagHolder:
+  """Defines --config=FILE and, with it, --config.FIELD=VALUE for every field of that file."""
+  return config_flags.DEFINE_config_file(
+      "config", None, "config file; --config.FIELD=VALUE overrides one of its fields")
+
+
+def run(main: Callable[[], None]) -> None:
+  """Parses the command line, which takes flags only, and calls `main`.
+
+  A UserError ends the process with its message on standard error and its exit code; everything
+  unforeseen keeps its traceback.
+  """
+  def guarded(_):
+    with user_errors():
+      main()
+
+  app.run(guarded, flags_parser=_parse)
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+  """Turns the errors that a user can cause into one line and an exit code."""
+  try:
+    yield
+  except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
+  except KeyboardInterrupt:
+    print("interrupted; nothing was lost that was saved before", file=sys.stderr)
+    sys.exit(130)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+  with user_errors():
+    path = _config_path(argv)
+    if path is not None:
+      _check_names(argv, load_config(path))
+    try:
+      rest = flags.FLAGS(list(argv))[1:]
+    except flags.IllegalFlagValueError as error:
+      raise UsageError(_wrong_value(str(error))) from error
+    except flags.Error as error:
+      raise UsageError(str(error)) from error
+    if rest and "config" in flags.FLAGS:
+      raise UsageError(f"the argument {rest[0]!r} is not a flag; flags look like --name=value")
+    if flags.FLAGS["verbosity"].using_default_value:
+      logging.set_verbosity(logging.WARNING)  # Orbax says a dozen things about every checkpoint.
+    return [argv[0], *rest]
+
+
+def _config_path(argv: Sequence[str]) -> str | None:
+  """Returns the value of --config: absl's parser would run the file, and show a traceback."""
+  path = None
+  for i, argument in enumerate(argv):
+    name, equals, value = argument.lstrip("-").partition("=")
+    if name == "config" and argument.startswith("-"):
+      path = value if equals else "".join(argv[i + 1:i + 2])
+  return path
+
+
+def _check_names(argv: Sequence[str], config: ConfigDict) -> None:
+  known = config_lib.flatten(config)
+  for argument in argv:
+    match = re.match(r"--?(?:no)?config\.([^=]+)", argument)
+    if match:
+      config_lib.check_known(match[1], known)
+
+
+def _wrong_value(message: str) -> str:
+  """Rewords absl's 'flag --config.seed=x: invalid literal for int() ...'."""
+  match = re.match(r"flag --(config\.([^=]+))=(.*?): ", message, re.DOTALL)
+  if not match:
+    return message
+  kind = type(config_lib.flatten(config_lib.default()).get(match[2])).__name__
+  return f"{match[1]} is {match[3]!r}, but must be of type {kind}"
+
+
+def load_config(path: str | Path) -> ConfigDict:
+  """Returns what the `get_config` of a config file gives.
+
+  Raises:
+    UsageError: there is no such file, it is no Python, it has no get_config, or it sets a field
+      that does not exist; with the line.
+  """
+  get_config = load_module(path).get("get_config")
+  if get_config is None:
+    raise UsageError(f"the config file {path} has no function get_config()")
+  try:
+    config = get_config()
+  except Exception as error:
+    raise UsageError(f"the config file {path} is broken: {_where(error, path)}") from error
+  if not isinstance(config, ConfigDict):
+    raise UsageError(
+        f"the config file {path} is broken: get_config() returned a {type(config).__name__}, not "
+        "a ConfigDict")
+  return config
+
+
+def load_module(path: str | Path) -> dict[str, Any]:
+  """Runs a config file; returns its global names. Raises a UsageError like `load_config`."""
+  if not Path(path).is_file():
+    known = sorted(str(file) for file in Path(path).parent.glob("*.py"))
+    hint = f"; there are {listing(known)}" if known else ""
+    raise UsageError(f"the config file {str(path)!r} does not exist{hint}")
+  try:
+    return runpy.run_path(str(path))
+  except Exception as error:
+    raise UsageError(f"the config file {path} is broken: {_where(error, path)}") from error
+
+
+def _where(error: Exception, path: str | Path) -> str:
+  """Returns 'line 7: NameError: ...', for the last line of the file that the error passed."""
+  lines = [
+      frame.lineno for frame in traceback.extract_tb(error.__traceback__)
+      if frame.filename == str(path)]
+  if isinstance(error, SyntaxError):
+    lines, text = [error.lineno], error.msg
+  else:
+    text = " ".join(str(error).split())
+  place = f"line {lines[-1]}: " if lines else ""
+  return f"{place}{type(error).__name__}: {text}"

@@ -1,0 +1,78 @@
+"""The process around a run: signals, the record of versions and devices."""
+
+import importlib.metadata
+import os
+import platform
+import signal
+import threading
+from typing import Any
+
+import jax
+
+_PACKAGES = (
+    "mnist_mlp", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "clu", "ml-collections",
+    "tensorflow-datasets", "numpy")
+
+
+class StopSignals:
+  """Notes SIGINT and SIGTERM for the training loop to act on between two chunks.
+
+  Use as a context manager. A second signal has its usual effect at once. Outside of the main
+  thread, where Python allows no handlers, nothing is noted.
+  """
+
+  def __init__(self):
+    """Nothing received yet."""
+    self.received: signal.Signals | None = None
+    self._previous: dict[signal.Signals, Any] = {}
+
+  def __enter__(self) -> "StopSignals":
+    """Installs the handlers."""
+    if threading.current_thread() is threading.main_thread():
+      for number in (signal.SIGINT, signal.SIGTERM):
+        self._previous[number] = signal.signal(number, self._handle)
+    return self
+
+  def __exit__(self, *_) -> None:
+    """Restores the handlers that were there before."""
+    self._restore()
+
+  def _handle(self, number: int, _) -> None:
+    self.received = signal.Signals(number)
+    self._restore()
+
+  def _restore(self) -> None:
+    for number, handler in self._previous.items():
+      signal.signal(number, handler)
+
+
+def describe() -> dict[str, Any]:
+  """Returns what the bits of a result depend on besides config and data: versions and devices."""
+  device = jax.devices()[0]
+  return {
+      "python": platform.python_version(),
+      "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+      "platform": platform.platform(),
+      "devices": f"{jax.device_count()} x {device.device_kind}",
+      "processor": _processor(),
+      "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
+                   else os.cpu_count(),
+      "xla_flags": os.environ.get("XLA_FLAGS", ""),
+  }
+
+
+def _processor() -> str:
+  try:
+    with open("/proc/cpuinfo") as file:
+      names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    return names[0]
+  except (OSError, IndexError):
+    return platform.processor() or platform.machine()
+
+
+def changes(old: dict[str, Any], new: dict[str, Any]) -> str:
+  """Returns 'jax: 0.10.1 -> 0.10.2, ...' for what differs between two descriptions, else ''."""
+  a, b = ({**d, **d.get("packages", {}), "packages": None} for d in (old, new))
+  return ", ".join(
+      f"{name}: {a.get(name)} -> {b.get(name)}"
+      for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name))

@@ -1,0 +1,40 @@
+"""Errors that a user can cause: one clear sentence each, and the exit code that goes with it."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+  """A mistake that its message explains; entry points print the message, without a traceback."""
+
+  exit_code = 1
+
+
+class UsageError(UserError, ValueError):
+  """The config or the command line is wrong: nothing was started."""
+
+  exit_code = 2
+
+
+class RunError(UserError, RuntimeError):
+  """The run could not start or go on: files, data, another run, a diverged loss."""
+
+
+class Interrupted(UserError):
+  """A signal ended the run, its state saved."""
+
+  def __init__(self, message: str, signum: int):
+    """Takes the signal's number; the exit code is 130 for SIGINT, 143 for SIGTERM."""
+    super().__init__(message)
+    self.exit_code = 128 + signum
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+  """Returns '; did you mean X?' for the known name nearest to `name`, else ''."""
+  matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+  return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def listing(names: Iterable[str]) -> str:
+  """Returns the names as they are shown in a message: 'a, b, c'."""
+  return ", ".join(names)

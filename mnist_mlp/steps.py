@@ -1,0 +1,309 @@
+"""The pure core: train state, training step, many steps as one program, exact evaluation.
+
+Nothing here knows of files, clocks or logs. All randomness is `fold_in` of `state.seed`, its
+purpose and the step or epoch, so that a state determines everything that follows from it.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax.training import train_state
+from jax.sharding import PartitionSpec
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from mnist_mlp import losses
+from mnist_mlp.data import Dataset
+from mnist_mlp.metrics import EvalMetrics, TrainMetrics
+from mnist_mlp.model import create_model
+from mnist_mlp.optimizer import create_optimizer, evaluation_params, project_max_norm
+
+# What a random draw is for: the second argument of the first fold_in.
+_PARAMS, _ORDER, _NOISE = range(3)
+
+# The scalars outside of the optimizer that a sweep may vary: they live in the state, traced.
+SCALARS = {
+    "label_smoothing": "loss.label_smoothing",
+    "l2": "loss.l2",
+    "dropout": "model.dropout",
+    "input_dropout": "model.input_dropout",
+}
+
+
+class TrainState(train_state.TrainState):
+  """Everything that a run has to remember, as a pytree.
+
+  Attributes beyond flax's (step int32 [], params, opt_state; apply_fn and tx are static):
+    seed: uint32 [], the run's seed.
+    scalars: float32 [] each, the names of SCALARS.
+    model_state: variables that are not trained: batch_stats, input_statistics.
+    ema: moving averages of {'params', 'model_state'}; empty when config.ema.decay is 0.
+  """
+
+  seed: jax.Array
+  scalars: dict[str, jax.Array]
+  model_state: dict[str, Any]
+  ema: dict[str, Any]
+
+
+class Length(NamedTuple):
+  """How long a run is: all in optimizer steps."""
+
+  steps_per_epoch: int
+  total_steps: int
+
+
+def run_length(config: ConfigDict, num_examples: int) -> Length:
+  """Returns the run's length on `num_examples` training examples."""
+  per_epoch = num_examples // config.batch_size
+  return Length(per_epoch, config.num_steps or round(config.num_epochs * per_epoch))
+
+
+def random_key(seed: jax.Array, purpose: int, index: jax.Array | int = 0) -> jax.Array:
+  """Returns the key of one draw: a function of the seed, its purpose, and the step or epoch."""
+  return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), purpose), index)
+
+
+def create_train_state(config: ConfigDict, dataset: Dataset) -> TrainState:
+  """Returns the state before the first step.
+
+  Args:
+    config: a validated config.
+    dataset: gives the image shape, the classes, the length of an epoch and the input statistics.
+  """
+  length = run_length(config, dataset.train.num_examples)
+  model = create_model(config, dataset.num_classes)
+  tx = create_optimizer(config, length.total_steps, length.steps_per_epoch)
+  statistics = (
+      input_statistics(dataset.train.images) if config.model.inputs == "standardized" else {})
+  scalars = {name: np.float32(_field(config, path)) for name, path in SCALARS.items()}
+  init = functools.partial(_init, model, tx, dataset.image_shape, bool(config.ema.decay))
+  return jax.jit(init)(np.uint32(config.seed), scalars, statistics)
+
+
+def _init(model, tx, image_shape, with_ema, seed, scalars, statistics) -> TrainState:
+  image = jnp.zeros((1, *image_shape), jnp.uint8)
+  variables = dict(model.init(random_key(seed, _PARAMS), image))
+  params = variables.pop("params")
+  if statistics:
+    variables["input_statistics"] = statistics
+  ema = {"params": params, "model_state": variables} if with_ema else {}
+  return TrainState(
+      step=jnp.zeros((), jnp.int32), apply_fn=model.apply, params=params, tx=tx,
+      opt_state=tx.init(params), seed=seed, scalars=scalars, model_state=variables, ema=ema)
+
+
+def input_statistics(images: np.ndarray) -> dict[str, np.float32]:
+  """Returns mean and standard deviation of all pixels of uint8 images, in 0..255, exactly."""
+  counts = np.bincount(images.reshape(-1), minlength=256)
+  levels = np.arange(256)
+  mean = counts @ levels / counts.sum()
+  std = np.sqrt(counts @ (levels - mean) ** 2 / counts.sum())
+  return {"mean": np.float32(mean), "std": np.float32(max(std, 1e-6))}
+
+
+def _field(config: Mapping[str, Any], path: str) -> Any:
+  return functools.reduce(lambda tree, key: tree[key], path.split("."), config)
+
+
+class Gradient(NamedTuple):
+  """What one batch says about the parameters."""
+
+  value: jax.Array             # float32 [], the objective
+  grads: Any                   # like params
+  metrics: TrainMetrics
+  model_state: dict[str, Any]  # updated batch statistics
+
+
+def _objective(params, state, images, labels, config):
+  """Returns the objective, and (losses [batch], correct [batch], model_state)."""
+  c, s = config.model, state.scalars
+  logits, model_state = state.apply_fn(
+      {"params": params, **state.model_state}, images, train=True,
+      dropout=s["dropout"] if c.dropout else None,
+      input_dropout=s["input_dropout"] if c.input_dropout else None,
+      rngs={"dropout": random_key(state.seed, _NOISE, state.step)}, mutable=["batch_stats"])
+  loss = losses.per_example(
+      config.loss.name, logits, labels, s["label_smoothing"], config.loss.mean_over_classes)
+  objective = loss.mean()
+  if config.loss.l2:
+    objective += losses.l2_penalty(params, s["l2"])
+  correct = jnp.argmax(logits, -1) == labels
+  return objective, (loss, correct, {**state.model_state, **model_state})
+
+
+def gradient(state: TrainState, images, labels, config: FrozenConfigDict) -> Gradient:
+  """Returns the gradient of the objective on one batch, uint8 [B, H, W, C] and int32 [B]."""
+  images, labels = _split_over_devices((images, labels))
+  (value, (loss, correct, model_state)), grads = jax.value_and_grad(_objective, has_aux=True)(
+      state.params, state, images, labels, config)
+  metrics = TrainMetrics.single_from_model_output(loss=loss, correct=correct, step=state.step + 1)
+  return Gradient(value, grads, metrics, model_state)
+
+
+def _updates(state, g: Gradient, images, labels, config):
+  def value_fn(params):
+    return _objective(params, state, images, labels, config)[0]
+
+  return state.tx.update(
+      g.grads, state.opt_state, state.params, value=g.value, grad=g.grads, value_fn=value_fn)
+
+
+def train_step(
+    state: TrainState, images: jax.Array, labels: jax.Array, config: FrozenConfigDict
+) -> tuple[TrainState, TrainMetrics]:
+  """Takes one optimizer step on a batch: uint8 [B, H, W, C] images, int32 [B] labels."""
+  g = gradient(state, images, labels, config)
+  updates, opt_state = _updates(state, g, images, labels, config)
+  params = optax.apply_updates(state.params, updates)
+  if config.optimizer.max_norm:
+    params = project_max_norm(params, config.optimizer.max_norm)
+  ema = state.ema
+  if config.ema.decay:
+    # A short memory at first, so that the average forgets the initial weights.
+    decay = jnp.minimum(config.ema.decay, (1.0 + state.step) / (10.0 + state.step))
+    new = {"params": params, "model_state": g.model_state}
+    ema = optax.incremental_update(new, ema, 1.0 - decay)
+  state = state.replace(
+      step=state.step + 1, params=params, opt_state=opt_state, model_state=g.model_state, ema=ema)
+  return state, g.metrics
+
+
+def epoch_order(seed: jax.Array, epoch: jax.Array | int, num_examples: int) -> jax.Array:
+  """Returns the order of an epoch: int32 [num_examples], a permutation from (seed, epoch)."""
+  return jax.random.permutation(random_key(seed, _ORDER, epoch), num_examples)
+
+
+def _batch(images, labels, order, index, size):
+  if size == len(labels):  # The full batch needs no order.
+    return images, labels
+  rows = jax.lax.dynamic_slice_in_dim(order, index * size, size)
+  return images[rows], labels[rows]
+
+
+@functools.partial(
+    jax.jit, static_argnames=("config", "epochs", "steps"), donate_argnames=("state",))
+def train_chunk(
+    state: TrainState,
+    metrics: TrainMetrics,
+    images: jax.Array,
+    labels: jax.Array,
+    *,
+    config: FrozenConfigDict,
+    epochs: int,
+    steps: int,
+) -> tuple[TrainState, TrainMetrics]:
+  """Takes `steps` steps in each of `epochs` epochs as one program: `lax.scan` over `train_step`.
+
+  Args:
+    state: donated. With epochs > 1 it stands at the start of an epoch, and `steps` is a whole one.
+    metrics: what the steps before counted; these steps are merged into it one by one, so that the
+      result does not depend on where a chunk ends.
+    images: uint8 [N, H, W, C], the whole training split.
+    labels: int32 [N].
+    config: static, like epochs and steps.
+  """
+  size = config.batch_size
+  per_epoch = len(labels) // size
+
+  def one_epoch(carry, _):
+    order = epoch_order(carry[0].seed, carry[0].step // per_epoch, len(labels))
+
+    def one_step(carry, _):
+      state, metrics = carry
+      batch = _batch(images, labels, order, state.step % per_epoch, size)
+      state, update = train_step(state, *batch, config)
+      return (state, metrics.merge(update)), None
+
+    return jax.lax.scan(one_step, carry, length=steps)
+
+  return jax.lax.scan(one_epoch, (state, metrics), length=epochs)[0]
+
+
+@functools.partial(jax.jit, static_argnames=("config",))
+def norms(
+    state: TrainState, images: jax.Array, labels: jax.Array, *, config: FrozenConfigDict
+) -> dict[str, jax.Array]:
+  """Returns global norms, float32 []: of the parameters, and of a gradient and its update.
+
+  The gradient is that of the first batch_size examples. A program of its own, run at evaluations,
+  so that training steps do not pay for it.
+  """
+  batch = images[:config.batch_size], labels[:config.batch_size]
+  g = gradient(state, *batch, config)
+  updates, _ = _updates(state, g, *batch, config)
+  return {
+      "parameter_norm": optax.global_norm(state.params),
+      "gradient_norm": optax.global_norm(g.grads),
+      "update_norm": optax.global_norm(updates),
+  }
+
+
+def evaluation_variables(state: TrainState, config: ConfigDict) -> dict[str, Any]:
+  """Returns the variables to evaluate: the moving average if asked for, else the weights."""
+  if config.ema.decay and config.ema.evaluate:
+    return {"params": state.ema["params"], **state.ema["model_state"]}
+  params = evaluation_params(config, state.params, state.opt_state)
+  return {"params": params, **state.model_state}
+
+
+@functools.partial(jax.jit, static_argnames=("config",))
+def predict_logits(
+    state: TrainState, images: jax.Array, *, config: FrozenConfigDict
+) -> jax.Array:
+  """Returns the logits of every image, float32 [N, classes], for uint8 [N, H, W, C].
+
+  Works in batches of config.eval_batch_size; the last one is padded, its padding cut off.
+  """
+  variables = evaluation_variables(state, config)
+  size = min(config.eval_batch_size, len(images))
+  rows = jnp.arange(-(-len(images) // size) * size).reshape(-1, size)
+
+  def one_batch(_, rows):
+    batch = _split_over_devices(images[jnp.minimum(rows, len(images) - 1)])
+    return None, state.apply_fn(variables, batch)
+
+  logits = jax.lax.scan(one_batch, None, rows)[1]
+  return logits.reshape(-1, logits.shape[-1])[:len(images)]
+
+
+@functools.partial(jax.jit, static_argnames=("config",))
+def evaluate(
+    state: TrainState, images: jax.Array, labels: jax.Array, *, config: FrozenConfigDict
+) -> EvalMetrics:
+  """Returns loss and accuracy over every example of a split."""
+  logits = predict_logits(state, images, config=config)
+  loss = losses.per_example(
+      config.loss.name, logits, labels, state.scalars["label_smoothing"],
+      config.loss.mean_over_classes)
+  return EvalMetrics.single_from_model_output(
+      loss=loss, correct=jnp.argmax(logits, -1) == labels)
+
+
+@jax.jit
+def snapshot(tree: Any) -> Any:
+  """Returns a copy of the arrays, which outlives the donation of the original."""
+  return jax.tree.map(jnp.copy, tree)
+
+
+def create_mesh() -> jax.sharding.Mesh:
+  """Returns the mesh of all devices along one axis, 'data'; for `jax.set_mesh`."""
+  return jax.make_mesh(
+      (jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def replicated() -> jax.sharding.Sharding:
+  """Returns the sharding of whatever every device of the current mesh holds in full."""
+  return jax.sharding.NamedSharding(jax.sharding.get_mesh(), PartitionSpec())
+
+
+def _split_over_devices(batch: Any) -> Any:
+  """Lays the first axis of each array along the mesh's 'data' axis, where there is a mesh."""
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty or mesh.size == 1:
+    return batch
+  return jax.lax.with_sharding_constraint(batch, PartitionSpec("data"))

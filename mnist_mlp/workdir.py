@@ -1,0 +1,136 @@
+"""The folder of a run: whose it is, what it holds, and who may write to it.
+
+    config.json     the config, as given
+    dataset.json    what the run is trained on
+    checkpoints/    Orbax
+    events.out.*    TensorBoard
+    metrics.jsonl   one line per evaluation
+    result.json     written last: its presence means that the run is finished
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mnist_mlp import config as config_lib
+from mnist_mlp.errors import RunError, UsageError
+
+
+class Workdir:
+  """One run's folder. Make one through `claim`, or directly to only read."""
+
+  def __init__(self, path: str | os.PathLike):
+    """Names the folder, without touching it."""
+    self.path = Path(path)
+
+  @contextlib.contextmanager
+  def claim(self, config: ConfigDict) -> Iterator["Workdir"]:
+    """Creates the folder and holds it for this process, which trains `config` in it.
+
+    Raises:
+      UsageError: the folder holds a run of another config.
+      RunError: another process holds the folder, or it cannot be written.
+    """
+    self.check_config(config)
+    with self._lock():
+      self.check_config(config)
+      self.write_text("config.json", config_lib.to_json(config))
+      yield self
+
+  def check_config(self, config: ConfigDict) -> None:
+    """Raises a UsageError that shows the difference if the folder holds another config."""
+    held = self.config()
+    if held is None:
+      return
+    changes = config_lib.differences(held, config)
+    if changes:
+      raise UsageError(
+          f"the workdir {self.path} holds a run of another config ({changes}); "
+          "use another --workdir, or the same config")
+
+  def config(self) -> ConfigDict | None:
+    """Returns the config of the run in this folder, if there is one."""
+    try:
+      text = (self.path / "config.json").read_text()
+    except FileNotFoundError:
+      return None
+    except OSError as error:
+      raise RunError(f"cannot read {self.path / 'config.json'}: {error.strerror}") from error
+    try:
+      return config_lib.from_json(text)
+    except UsageError as error:
+      raise UsageError(f"{self.path / 'config.json'}: {error}; use another --workdir") from error
+
+  def result(self) -> dict[str, Any] | None:
+    """Returns result.json if the run is finished, else None."""
+    return self.read_json("result.json")
+
+  def read_json(self, name: str) -> dict[str, Any] | None:
+    """Returns the content of a JSON file of the folder; None if it is not there.
+
+    Raises:
+      RunError: the file is not valid JSON.
+    """
+    path = self.path / name
+    try:
+      return json.loads(path.read_text())
+    except FileNotFoundError:
+      return None
+    except (OSError, ValueError) as error:
+      raise RunError(f"{path} cannot be read: {error}; move it away to go on") from error
+
+  def write_json(self, name: str, value: Any) -> None:
+    """Writes a JSON file, all of it or nothing."""
+    self.write_text(name, json.dumps(value, indent=2) + "\n")
+
+  def write_text(self, name: str, text: str) -> None:
+    """Writes a text file, all of it or nothing."""
+    temporary = self.path / f".{name}.tmp"
+    try:
+      temporary.write_text(text)
+      temporary.replace(self.path / name)
+    except OSError as error:
+      raise RunError(f"cannot write {self.path / name}: {error.strerror}") from error
+
+  def append_metrics(self, row: dict[str, Any]) -> None:
+    """Adds a line to metrics.jsonl."""
+    with (self.path / "metrics.jsonl").open("a") as file:
+      file.write(json.dumps(row) + "\n")
+
+  def metrics(self) -> list[dict[str, Any]]:
+    """Returns the rows of metrics.jsonl; a last line that was torn by a crash is left out."""
+    rows = []
+    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+      for line in (self.path / "metrics.jsonl").read_text().splitlines():
+        rows.append(json.loads(line))
+    return rows
+
+  def truncate_metrics(self, step: int) -> None:
+    """Drops the rows after `step`, from which the run goes on."""
+    rows = [row for row in self.metrics() if row["step"] <= step]
+    self.write_text("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+  @contextlib.contextmanager
+  def _lock(self) -> Iterator[None]:
+    try:
+      self.path.mkdir(parents=True, exist_ok=True)
+      file = (self.path / ".lock").open("a")
+    except OSError as error:
+      raise RunError(
+          f"cannot write to the workdir {self.path}: {os.strerror(error.errno or errno.EIO)}; "
+          "give another --workdir") from error
+    with file:
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except OSError as error:
+        raise RunError(
+            f"the workdir {self.path} is in use by another run; wait for it, or give another "
+            "--workdir") from error
+      yield

@@ -6,6 +6,7 @@ share one compiled program, and a population holds one value for each member. Th
 shape between 0 and 1, so that the peak learning rate stays such a scalar.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -37,7 +38,8 @@ def create_schedule(config: ConfigDict, total_steps: int, steps_per_epoch: int) 
         0.0 if warmup else 1.0, 1.0, warmup, max(total_steps, 1), c.final_scale)
   if c.name == "one_cycle":
     return optax.cosine_onecycle_schedule(
-        total_steps, 1.0, pct_start=warmup / total_steps if warmup else 0.3)
+        # Optax rounds the share down to steps: half a step more keeps it from losing one.
+        total_steps, 1.0, pct_start=(warmup + 0.5) / total_steps if warmup else 0.3)
   shapes = {
       "constant": optax.constant_schedule(1.0),
       "step": optax.exponential_decay(1.0, every, c.decay_rate, staircase=True),
@@ -50,14 +52,19 @@ def create_schedule(config: ConfigDict, total_steps: int, steps_per_epoch: int) 
 
 
 def create_optimizer(
-    config: ConfigDict, total_steps: int, steps_per_epoch: int
+    config: ConfigDict,
+    total_steps: int,
+    steps_per_epoch: int,
+    hyperparameters: Mapping[str, jax.Array] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
   """Returns the optimizer that `config.optimizer` and `config.schedule` describe.
 
-  Its state's `hyperparams` maps each name of HYPERPARAMETERS to a float32 scalar. Its `update`
-  takes value, grad and value_fn besides, which only lbfgs uses.
+  Its state's `hyperparams` maps each name of HYPERPARAMETERS to a float32 scalar: the config's, or
+  those given, which may be traced. Its `update` takes value, grad and value_fn besides, which only
+  lbfgs uses.
   """
-  scalars = {name: float(config.optimizer[name]) for name in HYPERPARAMETERS}
+  scalars = hyperparameters or {
+      name: float(config.optimizer[name]) for name in HYPERPARAMETERS}
   return optax.inject_hyperparams(_chain, static_args=("config", "shape"))(
       config=config.optimizer, shape=create_schedule(config, total_steps, steps_per_epoch),
       **scalars)

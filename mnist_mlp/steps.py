@@ -5,7 +5,7 @@ purpose and the step or epoch, so that a state determines everything that follow
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +20,12 @@ from mnist_mlp import losses
 from mnist_mlp.data import Dataset
 from mnist_mlp.metrics import EvalMetrics, TrainMetrics
 from mnist_mlp.model import create_model
-from mnist_mlp.optimizer import create_optimizer, evaluation_params, project_max_norm
+from mnist_mlp.optimizer import (
+    HYPERPARAMETERS,
+    create_optimizer,
+    evaluation_params,
+    project_max_norm,
+)
 
 # What a random draw is for: the second argument of the first fold_in.
 _PARAMS, _ORDER, _NOISE = range(3)
@@ -68,6 +73,22 @@ def random_key(seed: jax.Array, purpose: int, index: jax.Array | int = 0) -> jax
   return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), purpose), index)
 
 
+class Traced(NamedTuple):
+  """The values of a config that the program takes as arguments: what a population may vary."""
+
+  seed: np.uint32
+  hyperparameters: dict[str, np.float32]  # the names of optimizer.HYPERPARAMETERS
+  scalars: dict[str, np.float32]          # the names of SCALARS
+
+
+def traced(config: ConfigDict) -> Traced:
+  """Returns the traced values of a config."""
+  return Traced(
+      np.uint32(config.seed),
+      {name: np.float32(config.optimizer[name]) for name in HYPERPARAMETERS},
+      {name: np.float32(_field(config, path)) for name, path in SCALARS.items()})
+
+
 def create_train_state(config: ConfigDict, dataset: Dataset) -> TrainState:
   """Returns the state before the first step.
 
@@ -75,26 +96,39 @@ def create_train_state(config: ConfigDict, dataset: Dataset) -> TrainState:
     config: a validated config.
     dataset: gives the image shape, the classes, the length of an epoch and the input statistics.
   """
+  return jax.jit(initializer(config, dataset))(traced(config))
+
+
+def initializer(config: ConfigDict, dataset: Dataset) -> Callable[[Traced], TrainState]:
+  """Returns the function from traced values to the state before the first step.
+
+  All its states share their static parts, so that one compiled program serves them; of `config`,
+  it uses everything but the traced values.
+  """
+  return functools.partial(
+      _init, config, dataset, create_model(config, dataset.num_classes),
+      create_optimizer(config, *_optimizer_length(config, dataset)))
+
+
+def _optimizer_length(config, dataset) -> tuple[int, int]:
   length = run_length(config, dataset.train.num_examples)
-  model = create_model(config, dataset.num_classes)
-  tx = create_optimizer(config, length.total_steps, length.steps_per_epoch)
-  statistics = (
-      input_statistics(dataset.train.images) if config.model.inputs == "standardized" else {})
-  scalars = {name: np.float32(_field(config, path)) for name, path in SCALARS.items()}
-  init = functools.partial(_init, model, tx, dataset.image_shape, bool(config.ema.decay))
-  return jax.jit(init)(np.uint32(config.seed), scalars, statistics)
+  return length.total_steps, length.steps_per_epoch
 
 
-def _init(model, tx, image_shape, with_ema, seed, scalars, statistics) -> TrainState:
-  image = jnp.zeros((1, *image_shape), jnp.uint8)
-  variables = dict(model.init(random_key(seed, _PARAMS), image))
+def _init(config, dataset, model, tx, values: Traced) -> TrainState:
+  image = jnp.zeros((1, *dataset.image_shape), jnp.uint8)
+  variables = dict(model.init(random_key(values.seed, _PARAMS), image))
   params = variables.pop("params")
-  if statistics:
-    variables["input_statistics"] = statistics
-  ema = {"params": params, "model_state": variables} if with_ema else {}
+  if config.model.inputs == "standardized":
+    variables["input_statistics"] = jax.tree.map(
+        jnp.asarray, input_statistics(dataset.train.images))
+  ema = {"params": params, "model_state": variables} if config.ema.decay else {}
+  # Not that of `tx`, which holds the config's own values: some optimizers copy them to their state.
+  own_tx = create_optimizer(config, *_optimizer_length(config, dataset), values.hyperparameters)
   return TrainState(
       step=jnp.zeros((), jnp.int32), apply_fn=model.apply, params=params, tx=tx,
-      opt_state=tx.init(params), seed=seed, scalars=scalars, model_state=variables, ema=ema)
+      opt_state=own_tx.init(params), seed=values.seed, scalars=values.scalars,
+      model_state=variables, ema=ema)
 
 
 def input_statistics(images: np.ndarray) -> dict[str, np.float32]:

@@ -37,6 +37,16 @@ def default() -> ConfigDict:
   c.data.offline = "digits"     # str, embedded stand-in when the data cannot be had; '' is an error
   c.data.validation_examples = 5000  # int, examples taken from the end of train; 0 is none
 
+  c.augment = ConfigDict()      # distortions of training images, drawn anew at every step
+  c.augment.elastic_alpha = 0.0  # float, factor on the smoothed displacements, pixels
+  c.augment.elastic_sigma = 4.0  # float, width of their Gaussian smoothing, pixels
+  c.augment.rotation = 0.0      # float, largest angle either way, degrees
+  c.augment.rotation_of = ()    # tuple of int, classes with a largest angle of their own
+  c.augment.rotation_for_those = 0.0  # float, that angle, degrees
+  c.augment.scale = 0.0         # float, largest share by which each axis grows or shrinks
+  c.augment.shift = 0.0         # float, largest shift either way along each axis, pixels
+  c.augment.shear = 0.0         # float, largest slant either way, columns per row
+
   c.model = ConfigDict()
   c.model.features = (512, 512)  # tuple of int, hidden widths; () is softmax regression
   c.model.activation = "relu"   # str, see ACTIVATIONS
@@ -94,6 +104,8 @@ OPTIMIZERS = (
     "muon", "lbfgs", "schedule_free")
 SCHEDULES = ("constant", "cosine", "one_cycle", "step", "exponential")
 OFFLINE = ("", "digits")
+# The fields of config.augment that switch a distortion on.
+AUGMENTATIONS = ("elastic_alpha", "rotation", "rotation_for_those", "scale", "shift", "shear")
 
 _CHOICES = {
     "data.offline": OFFLINE,
@@ -119,6 +131,13 @@ _RANGES = {
     "checkpoint_every_epochs": "[0, inf)",
     "checkpoint_every_steps": "[0, inf)",
     "data.validation_examples": "[0, inf)",
+    "augment.elastic_alpha": "[0, inf)",
+    "augment.elastic_sigma": "(0, 50]",
+    "augment.rotation": "[0, 180]",
+    "augment.rotation_for_those": "[0, 180]",
+    "augment.scale": "[0, 0.9]",
+    "augment.shift": "[0, inf)",
+    "augment.shear": "[0, 10]",
     "model.dropout": "[0, 1)",
     "model.input_dropout": "[0, 1)",
     "model.init_scale": "(0, inf)",
@@ -171,6 +190,9 @@ def validate(config: ConfigDict) -> ConfigDict:
   if any(width < 1 for width in config.model.features):
     raise UsageError(
         f"config.model.features is {config.model.features!r}, but every width must be at least 1")
+  if any(label < 0 for label in config.augment.rotation_of):
+    raise UsageError(
+        f"config.augment.rotation_of is {config.augment.rotation_of!r}, but classes count from 0")
   _check_together(config)
   return config
 
@@ -222,6 +244,7 @@ def _check_lbfgs(config: ConfigDict) -> None:
       "optimizer.clip_norm": config.optimizer.clip_norm,
       "model.dropout": config.model.dropout,
       "model.input_dropout": config.model.input_dropout,
+      **{f"augment.{name}": config.augment[name] for name in AUGMENTATIONS},
   }
   for name, value in off.items():
     if value:

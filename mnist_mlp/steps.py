@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp import losses
+from mnist_mlp.config import AUGMENTATIONS
 from mnist_mlp.data import Dataset
 from mnist_mlp.metrics import EvalMetrics, TrainMetrics
 from mnist_mlp.model import create_model
@@ -28,7 +29,7 @@ from mnist_mlp.optimizer import (
 )
 
 # What a random draw is for: the second argument of the first fold_in.
-_PARAMS, _ORDER, _NOISE = range(3)
+_PARAMS, _ORDER, _NOISE, _AUGMENT = range(4)
 
 # The scalars outside of the optimizer that a sweep may vary: they live in the state, traced.
 SCALARS = {
@@ -36,6 +37,7 @@ SCALARS = {
     "l2": "loss.l2",
     "dropout": "model.dropout",
     "input_dropout": "model.input_dropout",
+    **{name: f"augment.{name}" for name in AUGMENTATIONS},
 }
 
 
@@ -173,6 +175,10 @@ def _objective(params, state, images, labels, config):
 def gradient(state: TrainState, images, labels, config: FrozenConfigDict) -> Gradient:
   """Returns the gradient of the objective on one batch, uint8 [B, H, W, C] and int32 [B]."""
   images, labels = _split_over_devices((images, labels))
+  if any(config.augment[name] for name in AUGMENTATIONS):
+    from mnist_mlp import augment  # Here so that a fork that distorts nothing can delete it.
+    key = random_key(state.seed, _AUGMENT, state.step)
+    images = augment.distort(key, images, labels, config.augment, state.scalars)
   (value, (loss, correct, model_state)), grads = jax.value_and_grad(_objective, has_aux=True)(
       state.params, state, images, labels, config)
   metrics = TrainMetrics.single_from_model_output(loss=loss, correct=correct, step=state.step + 1)

@@ -1,0 +1,174 @@
+"""Distortions of images, as a pure function of a key: elastic and affine, sampled once.
+
+Elastic distortions follow Simard, Steinkraus & Platt, "Best practices for convolutional neural
+networks applied to visual document analysis", 2003; the affine ones, with a smaller rotation for
+some classes, Ciresan et al., "Deep, big, simple neural nets for handwritten digit recognition",
+2010. An image is sampled at `matrix @ (pixel - centre) + centre + offset + displacement`, once for
+both kinds, by bilinear interpolation; outside of the image there is background, 0.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.ndimage import map_coordinates
+from ml_collections import ConfigDict
+
+
+class Affine(NamedTuple):
+  """Where a distorted image takes its pixels: at matrix @ (pixel - centre) + centre + offset."""
+
+  matrix: jax.Array  # float32 [B, 2, 2], on (row, column)
+  offset: jax.Array  # float32 [B, 2], pixels
+
+
+def distort(
+    key: jax.Array,
+    images: jax.Array,
+    labels: jax.Array,
+    config: ConfigDict,
+    strengths: Mapping[str, jax.Array | float],
+) -> jax.Array:
+  """Distorts every image in a way of its own.
+
+  Args:
+    key: decides everything that is random.
+    images: [B, H, W, C], uint8, or float in 0..255.
+    labels: int32 [B], for the classes that have a rotation range of their own.
+    config: `config.augment`; static. Its strengths only say which distortions are on, by not
+      being 0.
+    strengths: the values of those that are on, by field name; may be traced.
+
+  Returns:
+    float32 [B, H, W, C], in 0..255.
+  """
+  _, height, width, _ = images.shape
+  elastic_key, affine_key = jax.random.split(key)
+  affine = draw_affine(affine_key, labels, config, strengths)
+  rows, columns = affine_coordinates(affine, height, width)
+  if config.elastic_alpha:
+    noise = draw_noise(elastic_key, images.shape, config.elastic_sigma)
+    fields = strengths["elastic_alpha"] * smooth(noise, config.elastic_sigma)
+    rows, columns = rows + fields[0], columns + fields[1]
+  return sample(images, rows, columns)
+
+
+def draw_affine(
+    key: jax.Array,
+    labels: jax.Array,
+    config: ConfigDict,
+    strengths: Mapping[str, jax.Array | float],
+) -> Affine:
+  """Draws an affine map for each example, each number uniformly within plus or minus its strength.
+
+  The digit is scaled on each axis, then sheared along its rows, then rotated, all about the
+  image's centre, then shifted; the result is the inverse, from a distorted image to its original.
+
+  Args:
+    key: decides everything that is random.
+    labels: int32 [B].
+    config: as for `distort`.
+    strengths: as for `distort`.
+  """
+  draws = jax.random.uniform(key, (6, len(labels)), minval=-1.0, maxval=1.0)
+
+  def strength(name):
+    return strengths[name] if config[name] else 0.0
+
+  special = jnp.isin(labels, np.array(config.rotation_of, np.int32))
+  largest = jnp.where(special, strength("rotation_for_those"), strength("rotation"))
+  angle = jnp.deg2rad(draws[0] * largest)
+  row_scale, column_scale = 1.0 + draws[1:3] * strength("scale")
+  shear = draws[3] * strength("shear")
+  cos, sin = jnp.cos(angle), jnp.sin(angle)
+  # diag(1 / scale) @ [[1, 0], [shear, 1]] @ [[cos, sin], [-sin, cos]], on (row, column).
+  matrix = jnp.stack([
+      jnp.stack([cos, sin]) / row_scale,
+      jnp.stack([shear * cos - sin, shear * sin + cos]) / column_scale])
+  matrix = matrix.transpose(2, 0, 1)
+  shift = strength("shift") * draws[4:6].T
+  return Affine(matrix, -jnp.einsum("brc,bc->br", matrix, shift))
+
+
+def affine_coordinates(
+    affine: Affine, height: int, width: int) -> tuple[jax.Array, jax.Array]:
+  """Returns (row, column) of the point that each pixel is sampled at, float32 [B, H, W] each."""
+  rows = jnp.arange(height, dtype=jnp.float32)[:, None] - (height - 1) / 2
+  columns = jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2
+  matrix, offset = affine.matrix[:, :, :, None, None], affine.offset[:, :, None, None]
+  points = matrix[:, :, 0] * rows + matrix[:, :, 1] * columns + offset
+  return points[:, 0] + (height - 1) / 2, points[:, 1] + (width - 1) / 2
+
+
+def draw_noise(key: jax.Array, shape: tuple[int, ...], sigma: float) -> jax.Array:
+  """Draws displacements in (-1, 1) for every pixel, and for those within 3 sigma of the image.
+
+  Each is one of 256 equidistant values: smoothing adds up so many that 8 bits of randomness are as
+  good as 32, at a quarter of the time, and drawing is what takes longest here.
+
+  Args:
+    key: decides everything.
+    shape: (B, H, W, C) of the images.
+    sigma: width of the smoothing, pixels.
+
+  Returns:
+    float32 [H + 2 pad, 2, B, W + 2 pad]: rows first, which `smooth` is fastest with.
+  """
+  batch, height, width, _ = shape
+  pad = _padding(sigma)
+  shape = (height + 2 * pad, 2, batch, width + 2 * pad)
+  size = int(np.prod(shape))
+  words = jax.random.bits(key, (-(-size // 4),), jnp.uint32)
+  levels = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)[:size].reshape(shape)
+  return (levels.astype(jnp.float32) - 127.5) / 128.0
+
+
+def smooth(noise: jax.Array, sigma: float) -> jax.Array:
+  """Smooths noise by a Gaussian, and drops its padding.
+
+  A product with a banded matrix from each side: on two CPU cores 40 times as fast as convolutions.
+
+  Args:
+    noise: float32 [H + 2 pad, 2, B, W + 2 pad], with pad as in `draw_noise`.
+    sigma: width of the Gaussian, pixels; it is cut off at 3 sigma.
+
+  Returns:
+    float32 [2, B, H, W].
+  """
+  padded_height, _, batch, padded_width = noise.shape
+  over_rows, over_columns = (_band(size, sigma) for size in (padded_height, padded_width))
+  smoothed = over_rows @ noise.reshape(padded_height, -1)
+  smoothed = smoothed.reshape(-1, padded_width) @ over_columns.T
+  return smoothed.reshape(len(over_rows), 2, batch, len(over_columns)).transpose(1, 2, 0, 3)
+
+
+def _padding(sigma: float) -> int:
+  return int(np.ceil(3 * sigma))
+
+
+def _band(padded: int, sigma: float) -> np.ndarray:
+  """Returns the matrix that smooths a padded line: float32 [padded - 2 pad, padded]."""
+  pad = _padding(sigma)
+  distance = np.arange(padded) - pad - np.arange(padded - 2 * pad)[:, None]
+  weights = np.exp(-0.5 * (distance / sigma) ** 2) * (np.abs(distance) <= pad)
+  return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+def sample(images: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
+  """Samples images between their pixels by bilinear interpolation; outside of them they are 0.
+
+  Args:
+    images: [B, H, W, C], any dtype.
+    rows: float32 [B, H', W'], where the pixels' centres are whole numbers.
+    columns: the same for the columns.
+
+  Returns:
+    float32 [B, H', W', C].
+  """
+  def one_channel(image, rows, columns):
+    return map_coordinates(image, [rows, columns], order=1, mode="constant")
+
+  over_channels = jax.vmap(one_channel, in_axes=(2, None, None), out_axes=2)
+  return jax.vmap(over_channels)(images.astype(jnp.float32), rows, columns)

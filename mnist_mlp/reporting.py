@@ -1,5 +1,6 @@
 """What a run says, to the terminal, to TensorBoard and to metrics.jsonl; it decides nothing."""
 
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -32,8 +33,9 @@ class Console:
     """Shows the bar for `examples` in all, `done` of them before, if stderr is a terminal."""
     if sys.stderr.isatty():
       self._bar = tqdm(
-          total=examples, initial=done, unit=" examples", unit_scale=True, dynamic_ncols=True,
-          leave=False)
+          total=examples, initial=done, unit=" examples", unit_scale=True, leave=False,
+          # Given, because tqdm hides the bar on a terminal that does not tell its size.
+          ncols=min(120, shutil.get_terminal_size().columns), nrows=24)
 
   def advance(self, examples: int) -> None:
     """Moves the bar on."""

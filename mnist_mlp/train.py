@@ -49,6 +49,8 @@ def train_and_evaluate(
     console = Console()
     dataset = _load_data(config, folder, console)
     length = _check_sizes(config, dataset)
+    folder.write_json("dataset.json", dataset.describe())
+    folder.keep_config(config)
     with Checkpoints(folder.path / "checkpoints", report=console.line) as checkpoints:
       run = _Run(config, folder, dataset, length, checkpoints, console)
       if folder.result() is None:
@@ -64,8 +66,6 @@ def _load_data(config: ConfigDict, folder: Workdir, console: Console) -> data.Da
     raise RunError(
         f"the run in {folder.path} was started on other data of the name {dataset.name!r} "
         f"(fingerprint {held['fingerprint']}, now {dataset.fingerprint}); use another --workdir")
-  if not held:
-    folder.write_json("dataset.json", dataset.describe())
   return dataset
 
 

@@ -34,6 +34,8 @@ class Workdir:
   def claim(self, config: ConfigDict) -> Iterator["Workdir"]:
     """Creates the folder and holds it for this process, which trains `config` in it.
 
+    A folder in which nothing was written by the end is removed again.
+
     Raises:
       UsageError: the folder holds a run of another config.
       RunError: another process holds the folder, or it cannot be written.
@@ -41,8 +43,19 @@ class Workdir:
     self.check_config(config)
     with self._lock():
       self.check_config(config)
-      self.write_text("config.json", config_lib.to_json(config))
-      yield self
+      try:
+        yield self
+      finally:
+        self._remove_if_unused()
+
+  def keep_config(self, config: ConfigDict) -> None:
+    """Writes config.json; from now on the folder is that of this config."""
+    self.write_text("config.json", config_lib.to_json(config))
+
+  def _remove_if_unused(self) -> None:
+    if [path.name for path in self.path.iterdir()] == [".lock"]:
+      (self.path / ".lock").unlink()
+      self.path.rmdir()
 
   def check_config(self, config: ConfigDict) -> None:
     """Raises a UsageError that shows the difference if the folder holds another config."""
@@ -59,7 +72,7 @@ class Workdir:
     """Returns the config of the run in this folder, if there is one."""
     try:
       text = (self.path / "config.json").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
       return None
     except OSError as error:
       raise RunError(f"cannot read {self.path / 'config.json'}: {error.strerror}") from error
@@ -81,7 +94,7 @@ class Workdir:
     path = self.path / name
     try:
       return json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
       return None
     except (OSError, ValueError) as error:
       raise RunError(f"{path} cannot be read: {error}; move it away to go on") from error

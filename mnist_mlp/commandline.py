@@ -103,10 +103,8 @@ def load_config(path: str | Path) -> ConfigDict:
   get_config = load_module(path).get("get_config")
   if get_config is None:
     raise UsageError(f"the config file {path} has no function get_config()")
-  try:
+  with broken_file(path):
     config = get_config()
-  except Exception as error:
-    raise UsageError(f"the config file {path} is broken: {_where(error, path)}") from error
   if not isinstance(config, ConfigDict):
     raise UsageError(
         f"the config file {path} is broken: get_config() returned a {type(config).__name__}, not "
@@ -120,8 +118,15 @@ def load_module(path: str | Path) -> dict[str, Any]:
     known = sorted(str(file) for file in Path(path).parent.glob("*.py"))
     hint = f"; there are {listing(known)}" if known else ""
     raise UsageError(f"the config file {str(path)!r} does not exist{hint}")
-  try:
+  with broken_file(path):
     return runpy.run_path(str(path))
+
+
+@contextlib.contextmanager
+def broken_file(path: str | Path) -> Iterator[None]:
+  """Turns whatever goes wrong while a config file's code runs into a UsageError with the line."""
+  try:
+    yield
   except Exception as error:
     raise UsageError(f"the config file {path} is broken: {_where(error, path)}") from error
 

@@ -20,6 +20,10 @@ class RunError(UserError, RuntimeError):
   """The run could not start or go on: files, data, another run, a diverged loss."""
 
 
+class HeldError(RunError):
+  """Another process works in the folder."""
+
+
 class Interrupted(UserError):
   """A signal ended the run, its state saved."""
 

@@ -48,7 +48,7 @@ def train_and_evaluate(
   with Workdir(workdir).claim(config) as folder, jax.set_mesh(steps.create_mesh()):
     console = Console()
     dataset = _load_data(config, folder, console)
-    length = _check_sizes(config, dataset)
+    length = check_sizes(config, dataset)
     folder.write_json("dataset.json", dataset.describe())
     folder.keep_config(config)
     with Checkpoints(folder.path / "checkpoints", report=console.line) as checkpoints:
@@ -62,15 +62,25 @@ def _load_data(config: ConfigDict, folder: Workdir, console: Console) -> data.Da
   """Loads the data; a resumed run gets those on which it was started, or an error."""
   held = folder.read_json("dataset.json")
   dataset = data.load(config.data, report=console.line, only=held["name"] if held else None)
+  check_same_data(folder, dataset)
+  return dataset
+
+
+def check_same_data(folder: Workdir, dataset: data.Dataset) -> None:
+  """Raises a RunError if the folder's run was started on other data."""
+  held = folder.read_json("dataset.json")
   if held and held["fingerprint"] != dataset.fingerprint:
     raise RunError(
         f"the run in {folder.path} was started on other data of the name {dataset.name!r} "
         f"(fingerprint {held['fingerprint']}, now {dataset.fingerprint}); use another --workdir")
-  return dataset
 
 
-def _check_sizes(config: ConfigDict, dataset: data.Dataset) -> steps.Length:
-  """Returns the run's length, once it is clear that batches fit the data and the devices."""
+def check_sizes(config: ConfigDict, dataset: data.Dataset) -> steps.Length:
+  """Returns the run's length, once it is clear that batches fit the data and the devices.
+
+  Raises:
+    UsageError: they do not.
+  """
   size, examples = config.batch_size, dataset.train.num_examples
   if size > examples:
     raise UsageError(

@@ -20,7 +20,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mnist_mlp import config as config_lib
-from mnist_mlp.errors import RunError, UsageError
+from mnist_mlp.errors import HeldError, RunError, UsageError
 
 
 class Workdir:
@@ -41,7 +41,7 @@ class Workdir:
       RunError: another process holds the folder, or it cannot be written.
     """
     self.check_config(config)
-    with self._lock():
+    with self.lock():
       self.check_config(config)
       try:
         yield self
@@ -131,7 +131,13 @@ class Workdir:
     self.write_text("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
   @contextlib.contextmanager
-  def _lock(self) -> Iterator[None]:
+  def lock(self) -> Iterator[None]:
+    """Creates the folder and holds it for this process.
+
+    Raises:
+      HeldError: another process holds it.
+      RunError: it cannot be written.
+    """
     try:
       self.path.mkdir(parents=True, exist_ok=True)
       file = (self.path / ".lock").open("a")
@@ -143,7 +149,7 @@ class Workdir:
       try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except OSError as error:
-        raise RunError(
+        raise HeldError(
             f"the workdir {self.path} is in use by another run; wait for it, or give another "
             "--workdir") from error
       yield

@@ -1,0 +1,33 @@
+"""Three layers of 1024 ReLU units, elastic and affine distortions.
+
+    python -m mnist_mlp.main --config=configs/deep.py
+
+On the way to Ciresan et al., "Deep, big, simple neural nets for handwritten digit recognition",
+2010, with a quarter of their weights; see deep_big.py. The moving average of the weights and label
+smoothing do what their learning rate's slow decay over 800 epochs did.
+"""
+
+from mnist_mlp import config
+
+
+def get_config():
+  c = config.default()
+  c.num_epochs = 160.0
+  c.batch_size = 256
+  c.eval_every_epochs = 5.0
+  c.model.features = (1024, 1024, 1024)
+  c.augment.elastic_alpha = 37.0
+  c.augment.elastic_sigma = 5.0
+  c.augment.rotation = 12.0
+  c.augment.rotation_of = (1, 7)
+  c.augment.rotation_for_those = 7.5
+  c.augment.scale = 0.12
+  c.augment.shift = 1.0
+  c.loss.label_smoothing = 0.1
+  c.optimizer.name = "adamw"
+  c.optimizer.learning_rate = 2e-3
+  c.optimizer.weight_decay = 2e-2
+  c.schedule.name = "cosine"
+  c.schedule.warmup_epochs = 2.0
+  c.ema.decay = 0.9995
+  return c

@@ -1,0 +1,23 @@
+"""A university lab's net: 784-1024-1024-10 tanh, 0.1 N(0, 1) weights, plain descent.
+
+    python -m mnist_mlp.main --config=configs/lab_tanh.py
+
+After a published program: 75.15, 82.79, 85.69 and 87.07% of test right after epochs 1 to 4, at 5.2
+seconds an epoch on a CPU. It runs a fifth epoch, for which it gives no figure.
+"""
+
+from mnist_mlp import config
+
+
+def get_config():
+  c = config.default()
+  c.num_epochs = 4.0
+  c.batch_size = 128
+  c.model.features = (1024, 1024)
+  c.model.activation = "tanh"
+  c.model.init = "normal"
+  c.model.init_scale = 0.1
+  c.model.init_biases = True
+  c.optimizer.name = "sgd"
+  c.optimizer.learning_rate = 1e-3
+  return c

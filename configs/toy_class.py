@@ -1,0 +1,26 @@
+"""A toy class's net: 784-256-128-10 ReLU, 0.01 N(0, 1) weights, plain descent.
+
+    python -m mnist_mlp.main --config=configs/toy_class.py
+
+After a published program whose figures are pictures only. It draws a layer's weights and biases
+from the same key, so that the biases repeat weights; here they are independent, as was meant. It
+does not say its batch size or its inputs: 128 here, and pixels from 0 to 1. toy_class_lbfgs.py is
+its other optimizer.
+"""
+
+from mnist_mlp import config
+
+
+def get_config():
+  c = config.default()
+  c.num_epochs = 50.0
+  c.batch_size = 128
+  c.eval_every_epochs = 5.0
+  c.model.features = (256, 128)
+  c.model.init = "normal"
+  c.model.init_scale = 0.01
+  c.model.init_biases = True
+  c.loss.mean_over_classes = True
+  c.optimizer.name = "sgd"
+  c.optimizer.learning_rate = 0.05
+  return c

@@ -61,13 +61,24 @@ class Reporter:
 
   def __init__(
       self, config: ConfigDict, folder: Workdir, dataset: Dataset, length: steps.Length,
-      console: Console, first_step: int):
-    """Opens TensorBoard's writer."""
+      console: Console, first_step: int, *, pictures: bool = True):
+    """Opens TensorBoard's writer.
+
+    Args:
+      config: that of the run, like `folder`, `dataset` and `length`.
+      folder: gets the events and metrics.jsonl.
+      dataset: what is trained on.
+      length: of the run.
+      console: gets the lines.
+      first_step: the step from which this start of the run goes on.
+      pictures: whether to write histograms and figures, as costly as many a step.
+    """
     self._config, self._folder, self._dataset = config, folder, dataset
     self._length, self.console = length, console
     self._first_step = self._last_step = first_step
     self._last_time = time.perf_counter()
     self._last_histogram = 0
+    self._pictures_wanted = pictures
     self.rate = 0.0  # examples per second, between the last two evaluations
     self._writer = summaries.create_writer(folder.path, first_step=first_step)
 
@@ -77,12 +88,16 @@ class Reporter:
 
   def __exit__(self, kind, *_) -> None:
     """Closes the writer; tells TensorBoard how it ended, unless the run will go on."""
+    goes_on = kind is not None and (
+        issubclass(kind, Interrupted) or not issubclass(kind, Exception))
+    self.close(None if goes_on else "failure" if kind else "success")
+
+  def close(self, status: str | None) -> None:
+    """Closes the writer; 'success' or 'failure' tell TensorBoard how the run ended."""
     self.console.stop_bar()
     self._writer.close()
-    if kind is None:
-      summaries.write_session_end(self._folder.path, "success")
-    elif issubclass(kind, Exception) and not issubclass(kind, Interrupted):
-      summaries.write_session_end(self._folder.path, "failure")
+    if status:
+      summaries.write_session_end(self._folder.path, status)
 
   def introduction(self, state: steps.TrainState, devices: str) -> None:
     """Says what is trained; in TensorBoard only at a run's first start."""
@@ -150,6 +165,8 @@ class Reporter:
     return " | ".join(parts)
 
   def _histograms(self, step: int, params: Any) -> None:
+    if not self._pictures_wanted:
+      return
     flat = jax.tree_util.tree_leaves_with_path(params)
     self._writer.write_histograms(step, {
         "/".join(str(key.key) for key in path): np.asarray(leaf) for path, leaf in flat})
@@ -162,7 +179,8 @@ class Reporter:
     step, d = self._length.total_steps, self._dataset
     result = {name: float(value) for name, value in metrics.items()}
     self._writer.write_scalars(step, {f"test/{name}": value for name, value in result.items()})
-    self._pictures(step, logits, params)
+    if self._pictures_wanted:
+      self._pictures(step, logits, params)
     self.console.stop_bar()
     if best:
       self.console.line(

@@ -7,7 +7,7 @@ error after 800 epochs, 114 hours on a GTX 280, with these layers, elastic sigma
 to 38, rotation by 15 degrees (7.5 for 1 and 7) and scaling by 15 to 20%.
 
 Distortions are drawn and sampled on the device inside the training step, ten epochs are one
-program, and matrix products take bfloat16 factors while weights, loss and optimizer stay in float32.
+program, and matrix products take bfloat16 factors; weights, loss and optimizer stay in float32.
 """
 
 from mnist_mlp import config

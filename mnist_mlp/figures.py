@@ -193,6 +193,33 @@ def reliability_diagram(labels: Any, probabilities: Any, bins: int = 10) -> Figu
   return figure
 
 
+def distortions(image: Any, distorted: Any) -> Figure:
+  """Draws an image, large, and beside it distortions of it in two rows.
+
+  Args:
+    image: [H, W], [H, W, 1] or [H, W, 3], in 0..255.
+    distorted: [N, ...] of the same shape and range, as `augment.distort` gives them.
+  """
+  columns = -(-len(distorted) // 2)
+  figure = Figure((_WIDTH, 2 * _WIDTH / (columns + 2) + 0.5), layout="constrained")
+  grid = figure.add_gridspec(2, columns + 2)
+  _picture(figure.add_subplot(grid[:, :2]), image)
+  for index, one in enumerate(distorted):
+    row, column = divmod(index, columns)
+    _picture(figure.add_subplot(grid[row, column + 2]), one)
+  figure.suptitle(f"An image, and {len(distorted)} distortions of it")
+  return figure
+
+
+def _picture(axes, image):
+  image = np.asarray(image)
+  gray = image.ndim == 2 or image.shape[-1] == 1
+  axes.imshow(
+      image.reshape(image.shape[:2]) if gray else image.round().astype(np.uint8), "gray_r",
+      vmin=0, vmax=255, interpolation="nearest")
+  axes.set(xticks=(), yticks=())
+
+
 def _figure(height):
   figure = Figure((_WIDTH, height), layout="constrained")
   return figure, figure.subplots()

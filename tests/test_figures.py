@@ -21,6 +21,16 @@ def test_to_image_is_what_savefig_writes():
   assert figures.to_image(figure, dpi=50).shape[1] == 400
 
 
+def test_distortions_shows_the_image_and_all_of_them():
+  image = np.arange(6, dtype=np.uint8).reshape(2, 3, 1)
+  distorted = np.arange(5 * 6, dtype=np.float32).reshape(5, 2, 3, 1)
+  shown = [axes.images[0].get_array() for axes in figures.distortions(image, distorted).axes]
+  np.testing.assert_array_equal(np.stack(shown), np.stack([image, *distorted])[..., 0])
+  figure = figures.distortions(np.zeros((4, 4, 3), np.uint8), np.full((16, 4, 4, 3), 254.6))
+  assert figures.to_image(figure).shape[1] == 800
+  np.testing.assert_array_equal(figure.axes[16].images[0].get_array(), np.full((4, 4, 3), 255))
+
+
 def test_figures_leave_no_global_state():
   figures.to_image(figures.reliability_diagram([0], [[1.0, 0.0]]))
   import matplotlib.pyplot

@@ -94,6 +94,11 @@ def check_sizes(config: ConfigDict, dataset: data.Dataset) -> steps.Length:
       raise UsageError(
           f"config.{name} is {config[name]}, which the {jax.device_count()} devices cannot share "
           "evenly; use a multiple of their number")
+  classes, chosen = dataset.num_classes, config.augment.rotation_of
+  if any(label >= classes for label in chosen):
+    raise UsageError(
+        f"config.augment.rotation_of is {chosen}, but the classes of {dataset.name!r} are 0 to "
+        f"{classes - 1}")
   length = steps.run_length(config, examples)
   if not length.total_steps:
     raise UsageError(f"config.num_epochs is {config.num_epochs}, which is less than one step")

@@ -6,7 +6,7 @@ import scipy.ndimage
 import small
 from ml_collections import FrozenConfigDict
 
-from mnist_mlp import augment, config, steps
+from mnist_mlp import augment, config, steps, train
 from mnist_mlp.errors import UsageError
 
 
@@ -229,6 +229,12 @@ def test_evaluation_does_not_distort():
       steps.evaluate(state, *small.dataset().test, config=FrozenConfigDict(c)).compute()
       for c in (DISTORTED, PLAIN))
   assert distorted == plain
+
+
+def test_a_class_that_the_data_does_not_have_is_refused():
+  c = training_config(rotation_of=(1, 10))
+  with pytest.raises(UsageError, match=r"rotation_of is \(1, 10\), but the classes of 'small' are"):
+    train.check_sizes(c, small.dataset())
 
 
 @pytest.mark.parametrize("name", config.AUGMENTATIONS)

@@ -1,0 +1,51 @@
+"""Prepared data that all test files share: made once a test session, whatever the worker."""
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from mnist_mlp import config, data
+
+MNIST_FILES = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
+
+
+@pytest.fixture(scope="session")
+def shared_dir(tmp_path_factory):
+  """A folder of this test session that all xdist workers see."""
+  base = tmp_path_factory.getbasetemp()
+  folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+  folder.mkdir(exist_ok=True)
+  return folder
+
+
+def _prepare_once(shared_dir, name, manual_dir=""):
+  folder = shared_dir / name
+  with open(shared_dir / f"{name}.lock", "w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    options = config.default().data
+    options.update(
+        name=name, data_dir=str(folder), manual_dir=str(manual_dir), validation_examples=0)
+    data.load(options)
+  return folder
+
+
+@pytest.fixture(scope="session")
+def digits_dir(shared_dir):
+  """A TFDS folder, not to be written to, in which 'digits' is prepared and decoded."""
+  return _prepare_once(shared_dir, "digits")
+
+
+@pytest.fixture(scope="session")
+def mnist_files():
+  """The folder with MNIST's four original files."""
+  if not MNIST_FILES.is_dir():
+    pytest.skip(f"MNIST's original files are not in {MNIST_FILES}")
+  return MNIST_FILES
+
+
+@pytest.fixture(scope="session")
+def mnist_dir(shared_dir, mnist_files):
+  """A TFDS folder, not to be written to, in which 'mnist' is prepared and decoded."""
+  return _prepare_once(shared_dir, "mnist", mnist_files)

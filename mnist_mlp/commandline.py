@@ -1,6 +1,7 @@
 """What the entry points share: the --config flag, clear errors, exit codes."""
 
 import contextlib
+import functools
 import re
 import runpy
 import sys
@@ -22,17 +23,21 @@ def define_config() -> flags.FlagHolder:
       "config", None, "config file; --config.FIELD=VALUE overrides one of its fields")
 
 
-def run(main: Callable[[], None]) -> None:
-  """Parses the command line, which takes flags only, and calls `main`.
+def run(main: Callable[..., None], *, positional: bool = False) -> None:
+  """Parses the command line and calls `main`.
+
+  It takes flags only, unless `positional`: then `main` is given the list of the other arguments,
+  which may stand between flags.
 
   A UserError ends the process with its message on standard error and its exit code; everything
   unforeseen keeps its traceback.
   """
-  def guarded(_):
+  def guarded(argv):
     with user_errors():
-      main()
+      main(*([argv[1:]] if positional else []))
 
-  app.run(guarded, flags_parser=_parse)
+  flags.FLAGS.set_gnu_getopt(positional)
+  app.run(guarded, flags_parser=functools.partial(_parse, positional=positional))
 
 
 @contextlib.contextmanager
@@ -48,7 +53,7 @@ def user_errors() -> Iterator[None]:
     sys.exit(130)
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def _parse(argv: Sequence[str], *, positional: bool) -> list[str]:
   with user_errors():
     path = _config_path(argv)
     if path is not None:
@@ -59,7 +64,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
       raise UsageError(_wrong_value(str(error))) from error
     except flags.Error as error:
       raise UsageError(str(error)) from error
-    if rest and "config" in flags.FLAGS:
+    if rest and not positional:
       raise UsageError(f"the argument {rest[0]!r} is not a flag; flags look like --name=value")
     if flags.FLAGS["verbosity"].using_default_value:
       logging.set_verbosity(logging.WARNING)  # Orbax says a dozen things about every checkpoint.

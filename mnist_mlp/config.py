@@ -214,7 +214,8 @@ def _check_type(name: str, value: Any, reference: Any) -> None:
     ok = all(type(item) is int for item in value)
   if not ok:
     kind = "tuple of int" if expected is tuple else expected.__name__
-    raise UsageError(f"config.{name} is {value!r}, a {type(value).__name__}, but must be a {kind}")
+    raise UsageError(
+        f"config.{name} is {value!r}, of type {type(value).__name__}, but must be of type {kind}")
 
 
 def _inside(value: float, interval: str) -> bool:
@@ -234,6 +235,10 @@ def _check_together(config: ConfigDict) -> None:
     raise UsageError(
         f"config.schedule.name is {config.schedule.name!r}, so config.schedule.decay_every_epochs "
         "or config.schedule.decay_every_steps must be above 0")
+  if config.optimizer.name == "schedule_free" and not config.optimizer.b1:
+    raise UsageError(
+        "config.optimizer.b1 is 0 but must be above 0 with optimizer 'schedule_free', "
+        "which divides by it")
   if config.optimizer.name == "lbfgs":
     _check_lbfgs(config)
 
@@ -262,7 +267,7 @@ def duration(section: ConfigDict, name: str, steps_per_epoch: int) -> int:
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """Returns {'optimizer.name': 'adam', ...}: dotted field names, in the config's order."""
+  """Returns {'optimizer.name': 'adam', ...}: dotted field names (a ConfigDict sorts)."""
   flat = {}
   for key, value in config.items():
     if isinstance(value, ConfigDict | dict):

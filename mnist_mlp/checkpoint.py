@@ -4,9 +4,11 @@ A checkpoint is a folder `<step>/` with two items: `state` (a pytree of arrays) 
 the config and a digest of the arrays, which Orbax itself would not notice to be damaged).
 """
 
+import contextlib
 import hashlib
+import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,34 +51,47 @@ class Checkpoints:
     return self
 
   def __exit__(self, *_) -> None:
-    """Waits for the last save; raises its error, if it failed."""
-    self._manager.close()
+    """Waits for the last save; raises a RunError if it failed."""
+    with self._saving():
+      self._manager.close()
 
   def save(
       self, step: int, tree: Any, about: Mapping[str, Any], accuracy: float | None = None
   ) -> None:
-    """Starts to save; returns once the arrays are copied. An error surfaces in the next call.
+    """Starts to save; returns once the arrays are copied.
 
     Args:
       step: int, not below any saved one; a step that is already saved is left as it is.
       tree: a pytree of arrays.
       about: JSON-able facts to keep beside it.
       accuracy: the validation accuracy by which the best is chosen; None or NaN never is.
+
+    Raises:
+      RunError: this save, or the one before it, failed.
     """
     if step in self.steps():
       return
     tree = jax.tree.map(np.asarray, tree)
     accuracy = -math.inf if accuracy is None or math.isnan(accuracy) else accuracy
-    self._manager.save(
-        step,
-        args=ocp.args.Composite(
-            state=ocp.args.StandardSave(tree),
-            about=ocp.args.JsonSave({**about, "digest": digest(tree)})),
-        metrics={_METRIC: accuracy})
+    with self._saving():
+      self._manager.save(
+          step,
+          args=ocp.args.Composite(
+              state=ocp.args.StandardSave(tree),
+              about=ocp.args.JsonSave({**about, "digest": digest(tree)})),
+          metrics={_METRIC: accuracy})
 
   def wait(self) -> None:
-    """Returns when all saves are on disk; raises the error of one that failed."""
-    self._manager.wait_until_finished()
+    """Returns when all saves are on disk; raises a RunError if one failed."""
+    with self._saving():
+      self._manager.wait_until_finished()
+
+  @contextlib.contextmanager
+  def _saving(self) -> Iterator[None]:
+    try:
+      yield
+    except Exception as error:  # Orbax raises whatever its parts raise.
+      raise RunError(f"cannot save a checkpoint in {self.folder}: {_reason(error)}") from error
 
   def steps(self) -> list[int]:
     """Returns the saved steps, ascending."""
@@ -100,19 +115,8 @@ class Checkpoints:
     Raises:
       RunError: the checkpoint is damaged, or does not fit the template.
     """
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
-    try:
-      restored = self._manager.restore(
-          step,
-          args=ocp.args.Composite(
-              state=ocp.args.StandardRestore(abstract), about=ocp.args.JsonRestore()))
-    except Exception as error:  # Whatever Orbax trips over, the file is of no use.
-      first_line = str(error).strip().partition("\n")[0]
-      raise RunError(
-          f"the checkpoint {self.folder / str(step)} is damaged: {first_line}") from error
-    if digest(restored.state) != restored.about["digest"]:
-      raise RunError(f"the checkpoint {self.folder / str(step)} is damaged: its digest differs")
-    return restored.state
+    return _restore(
+        lambda args: self._manager.restore(step, args=args), self.folder / str(step), template)
 
   def restore_latest(self, template: Any) -> tuple[int, Any] | None:
     """Returns (step, tree) of the last checkpoint that is whole, or None if there never was one.
@@ -145,11 +149,69 @@ class Checkpoints:
   def _set_aside_incomplete(self) -> None:
     """Moves away what would break Orbax's manager: numbered folders without their parts."""
     for path in self.folder.glob("[0-9]*"):
-      metrics = path / "metrics" / "metrics"
-      if path.name.isdigit() and not (
-          (path / "state").is_dir() and metrics.is_file() and metrics.stat().st_size):
+      if path.name.isdigit() and not ((path / "state").is_dir() and _has_metrics(path)):
         self._report(f"the checkpoint {path} is damaged: it is not complete; moved to damaged/")
         self._set_aside(int(path.name))
+
+
+def read(folder: Path, template: Any, *, best: bool = False) -> tuple[int, Any]:
+  """Returns (step, tree) of the last checkpoint; changes nothing, so that the run may be going on.
+
+  Args:
+    folder: where the numbered checkpoint folders lie.
+    template: as for `Checkpoints.restore`.
+    best: takes the best validation accuracy instead, the latest of equals.
+
+  Raises:
+    RunError: there is no such checkpoint, or the one there is damaged.
+  """
+  folder = Path(folder).absolute()
+  found = {
+      int(path.name): _accuracy(json.loads((path / "metrics" / "metrics").read_text()))
+      for path in folder.glob("[0-9]*") if path.name.isdigit() and _has_metrics(path)}
+  if best:
+    found = {step: accuracy for step, accuracy in found.items() if accuracy > -math.inf}
+  if not found:
+    kind = "no checkpoint with a validation accuracy" if best else "no whole checkpoint"
+    raise RunError(f"there is {kind} in {folder}")
+  step = max(found, key=lambda step: (found[step] if best else 0, step))
+  path = folder / str(step)
+  with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+    return step, _restore(
+        lambda args: checkpointer.restore(path, args=args), path, template)
+
+
+def _restore(restore: Callable[[Any], Any], path: Path, template: Any) -> Any:
+  """Returns the tree that Orbax's `restore` gives, checked."""
+  abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
+  try:
+    restored = restore(ocp.args.Composite(
+        state=ocp.args.StandardRestore(abstract), about=ocp.args.JsonRestore()))
+    expected = restored.about["digest"]
+  except Exception as error:  # Whatever Orbax trips over, the file is of no use.
+    raise RunError(f"the checkpoint {path} is damaged: {_reason(error)}") from error
+  if digest(restored.state) != expected:
+    raise RunError(f"the checkpoint {path} is damaged: its digest differs")
+  # Orbax itself goes by what was saved, without a word.
+  saved, wanted = (
+      [leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (restored.state, abstract))
+  if saved != wanted:
+    raise RunError(f"the checkpoint {path} holds arrays of other shapes than the config's")
+  return restored.state
+
+
+def _reason(error: Exception) -> str:
+  """Returns an error in one line of bearable length; TensorStore's fill a screen."""
+  text = f"{type(error).__name__}: {error}".partition(" [tensorstore_spec")[0]
+  text = " ".join(text.split())
+  return text if len(text) < 250 else f"{text[:80]} ... {text[-160:]}"
+
+
+def _has_metrics(path: Path) -> bool:
+  try:
+    return _METRIC in json.loads((path / "metrics" / "metrics").read_text())
+  except (OSError, ValueError, TypeError):
+    return False
 
 
 def _accuracy(metrics: Mapping[str, float] | None) -> float:
@@ -162,5 +224,5 @@ def digest(tree: Any) -> str:
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
     array = np.asarray(leaf)
     sha.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
-    sha.update(np.ascontiguousarray(array).data)
+    sha.update(array.reshape(-1).view(np.uint8))  # Some dtypes, like bfloat16, lack a buffer.
   return sha.hexdigest()

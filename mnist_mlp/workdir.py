@@ -114,8 +114,12 @@ class Workdir:
 
   def append_metrics(self, row: dict[str, Any]) -> None:
     """Adds a line to metrics.jsonl."""
-    with (self.path / "metrics.jsonl").open("a") as file:
-      file.write(json.dumps(row) + "\n")
+    path = self.path / "metrics.jsonl"
+    try:
+      with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    except OSError as error:
+      raise RunError(f"cannot write {path}: {error.strerror}") from error
 
   def metrics(self) -> list[dict[str, Any]]:
     """Returns the rows of metrics.jsonl; a last line that was torn by a crash is left out."""

@@ -1,0 +1,256 @@
+import ast
+import functools
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+import mnist_mlp
+from mnist_mlp import config, losses, model, optimizer
+from mnist_mlp.errors import UsageError
+
+
+def changed(**changes):
+  """Returns the default with values put in as they are, without ConfigDict's own type checks."""
+  tree = config.default().to_dict()
+  for path, value in changes.items():
+    *sections, leaf = path.split("__")
+    section = tree
+    for name in sections:
+      section = section[name]
+    section[leaf] = value
+  return ConfigDict(tree, type_safe=False, convert_dict=True)
+
+
+def message_of(c):
+  with pytest.raises(UsageError) as caught:
+    config.validate(c)
+  assert "\n" not in str(caught.value)
+  return str(caught.value)
+
+
+def test_default_is_valid_locked_and_fresh():
+  c = config.default()
+  assert config.validate(c) is c
+  with pytest.raises(AttributeError):
+    c.sead = 1
+  c.model.features = (3,)
+  assert config.default().model.features == (512, 512)
+
+
+def test_json_reads_back_equal():
+  c = config.default()
+  c.seed = 2**32 - 1
+  c.model.features = (7, 5, 3)
+  c.optimizer.learning_rate = 0.1 + 0.2
+  c.data.data_dir = 'ä "quoted" folder'
+  c.ema.evaluate = False
+  back = config.from_json(config.to_json(c))
+  assert config.flatten(back) == config.flatten(c)
+  assert {k: type(v) for k, v in config.flatten(back).items()} == {
+      k: type(v) for k, v in config.flatten(c).items()}
+  assert config.differences(c, back) == ""
+  assert config.to_json(back) == config.to_json(c)
+  assert back.is_locked
+  c.model.features = ()
+  assert config.from_json(config.to_json(c)).model.features == ()
+
+
+@pytest.mark.parametrize(("text", "part"), [
+    ("{", "not valid JSON"),
+    ("", "not valid JSON"),
+    ("[1]", "not a JSON object"),
+    ("{}", " is missing; start from mnist_mlp.config.default()"),
+    ('{"sed": 1}', "config.sed is not a field; did you mean 'seed'?"),
+])
+def test_json_that_is_no_config(text, part):
+  with pytest.raises(UsageError, match=re.escape(part)):
+    config.from_json(text)
+
+
+@pytest.mark.parametrize(("path", "value", "parts"), [
+    # Unknown fields.
+    ("batchsize", 1, ["config.batchsize is not a field", "did you mean 'batch_size'?"]),
+    ("optimizer__learning_rat", 1.0, ["did you mean 'optimizer.learning_rate'?"]),
+    ("learning_rate", 0.1, ["did you mean 'optimizer.learning_rate'?"]),
+    ("zzzz", 1, ["config.zzzz is not a field"]),
+    # Wrong types.
+    ("batch_size", 128.0, ["config.batch_size is 128.0", "type float", "type int"]),
+    ("seed", True, ["config.seed is True", "type bool", "type int"]),
+    ("optimizer__learning_rate", True, ["config.optimizer.learning_rate", "bool", "type float"]),
+    ("optimizer__learning_rate", "0.1", ["config.optimizer.learning_rate", "'0.1'", "type str"]),
+    ("data__name", None, ["config.data.name is None", "type str"]),
+    ("ema__evaluate", 1, ["config.ema.evaluate is 1", "type bool"]),
+    ("model__features", 512, ["config.model.features is 512", "tuple of int"]),
+    ("model__features", (512, 1.5), ["config.model.features", "tuple of int"]),
+    ("model__features", (512, True), ["config.model.features", "tuple of int"]),
+    # Out of range.
+    ("model__features", (512, 0), ["config.model.features is (512, 0)", "at least 1"]),
+    ("batch_size", 0, ["config.batch_size is 0", "[1, inf)"]),
+    ("batch_size", -3, ["config.batch_size is -3"]),
+    ("eval_batch_size", 0, ["config.eval_batch_size is 0"]),
+    ("seed", -1, ["config.seed is -1"]),
+    ("seed", 2**32, ["config.seed", "[0, 4294967295]"]),
+    ("num_epochs", math.inf, ["config.num_epochs is inf"]),
+    ("optimizer__learning_rate", -1e-3, ["config.optimizer.learning_rate is -0.001"]),
+    ("optimizer__learning_rate", math.nan, ["config.optimizer.learning_rate is nan"]),
+    ("optimizer__learning_rate", math.inf, ["config.optimizer.learning_rate is inf"]),
+    ("optimizer__clip_norm", -1.0, ["config.optimizer.clip_norm is -1.0"]),
+    ("optimizer__b2", 1.0, ["config.optimizer.b2 is 1.0", "[0, 1)"]),
+    ("optimizer__eps", 0.0, ["config.optimizer.eps is 0.0", "(0, inf)"]),
+    ("model__dropout", 1.0, ["config.model.dropout is 1.0", "[0, 1)"]),
+    ("model__input_dropout", -0.1, ["config.model.input_dropout is -0.1"]),
+    ("loss__label_smoothing", 1.0, ["config.loss.label_smoothing is 1.0"]),
+    ("ema__decay", 1.0, ["config.ema.decay is 1.0"]),
+    # Unknown names.
+    ("model__activation", "rellu", ["'rellu'", "'relu', 'tanh'", "did you mean 'relu'?"]),
+    ("model__norm", "group", ["'group'", "'none', 'batch', 'layer'"]),
+    ("model__init", "henormal", ["'henormal'", "'glorot'"]),
+    ("model__inputs", "std", ["'std'", "'standardized'"]),
+    ("model__dtype", "float16", ["'float16'", "'bfloat16'"]),
+    ("loss__name", "mse", ["'mse'", "'squared_error'"]),
+    ("optimizer__name", "adamm", ["'adamm'", "'schedule_free'", "did you mean 'adam"]),
+    ("schedule__name", "cos", ["'cos'", "'one_cycle'", "did you mean 'cosine'?"]),
+    ("data__offline", "mnist", ["'mnist'", "'digits'"]),
+    # Whole sections.
+    ("model", 5, ["config.model is not a field"]),
+    ("ema", {}, ["config.ema.decay is missing", "default()"]),
+])
+def test_wrong_value_gets_one_clear_message(path, value, parts):
+  message = message_of(changed(**{path: value}))
+  for part in parts:
+    assert part in message
+
+
+@pytest.mark.parametrize(("changes", "parts"), [
+    ({"num_epochs": 0.0}, ["num_epochs and config.num_steps are both 0"]),
+    ({"eval_every_epochs": 0.0}, ["eval_every_epochs and config.eval_every_steps are both 0"]),
+    ({"schedule__name": "step", "schedule__decay_every_epochs": 0.0}, ["decay_every_steps"]),
+    ({"optimizer__name": "schedule_free", "optimizer__b1": 0.0}, ["config.optimizer.b1 is 0"]),
+    ({"optimizer__name": "lbfgs", "model__dropout": 0.5}, ["config.model.dropout", "'lbfgs'"]),
+    ({"optimizer__name": "lbfgs", "model__norm": "batch"}, ["config.model.norm", "'lbfgs'"]),
+])
+def test_fields_that_do_not_go_together(changes, parts):
+  message = message_of(changed(**changes))
+  for part in parts:
+    assert part in message
+
+
+@pytest.mark.parametrize("changes", [
+    {"num_epochs": 0.0, "num_steps": 1},
+    {"num_epochs": 3},  # An int serves as a float.
+    {"optimizer__learning_rate": 0.0},
+    {"model__features": ()},
+    {"checkpoint_every_epochs": 0.0, "checkpoint_every_steps": 0},
+    {"schedule__decay_every_epochs": 0.0},  # Not used by the constant schedule.
+    {"seed": 2**32 - 1},
+])
+def test_unusual_but_right_values(changes):
+  config.validate(changed(**changes))
+
+
+@pytest.mark.parametrize(("names", "table"), [
+    (config.ACTIVATIONS, model.ACTIVATIONS),
+    (config.LOSSES, losses.LOSSES),
+])
+def test_name_lists_are_those_of_the_code(names, table):
+  assert names == tuple(table)
+
+
+@pytest.mark.parametrize("name", config.OPTIMIZERS)
+def test_every_optimizer_name_is_known(name):
+  c = config.default()
+  c.optimizer.name = name
+  optimizer.create_optimizer(c, 10, 10).init({"kernel": np.ones((2, 3), np.float32)})
+
+
+@pytest.mark.parametrize("name", config.SCHEDULES)
+def test_every_schedule_name_is_known(name):
+  c = config.default()
+  c.schedule.name = name
+  assert optimizer.create_schedule(c, 10, 10)(0) >= 0
+
+
+def test_unknown_names_do_not_fall_through():
+  with pytest.raises(KeyError):
+    model.kernel_initializer("other", 1.0)
+  c = config.default()
+  c.optimizer.name = "other"
+  with pytest.raises(KeyError):
+    optimizer.create_optimizer(c, 10, 10).init({"kernel": np.ones((2, 3), np.float32)})
+
+
+@functools.cache
+def read_names():
+  """Returns the attributes read, and the words in string constants, in all of the package's code.
+
+  Of config.py only `duration` counts: the rest declares and checks the fields.
+  """
+  attributes, words = set(), set()
+  for path in Path(mnist_mlp.__file__).parent.glob("*.py"):
+    tree = ast.parse(path.read_text())
+    if path.name == "config.py":
+      tree = next(n for n in tree.body if getattr(n, "name", "") == "duration")
+    docstrings = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    for node in ast.walk(tree):
+      if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+        attributes.add(node.attr)
+      if (isinstance(node, ast.Constant) and isinstance(node.value, str)
+          and id(node) not in docstrings and " " not in node.value):
+        words.update(node.value.split("."))
+  return attributes, words
+
+
+@pytest.mark.parametrize("field", config.flatten(config.default()))
+def test_every_field_is_read_by_some_code(field):
+  leaf = field.rpartition(".")[2]
+  attributes, words = read_names()
+  # A pair of durations is read through duration(section, "X", ...).
+  pair = re.sub("_(epochs|steps)$", "", leaf)
+  assert leaf in attributes | words or (pair != leaf and pair in words), f"no code reads {field}"
+
+
+def test_no_field_is_read_with_a_fallback():
+  for path in Path(mnist_mlp.__file__).parent.glob("*.py"):
+    for found in re.finditer(r"\b(?:config|c|options)(?:\.\w+)*\.get\(", path.read_text()):
+      raise AssertionError(f"{path.name}: {found.group()}")
+
+
+def test_duration_prefers_steps():
+  c = config.default()
+  c.num_epochs = 2.5
+  assert config.duration(c, "num", 100) == 250
+  c.num_steps = 7
+  assert config.duration(c, "num", 100) == 7
+  c.checkpoint_every_epochs = 0.25
+  assert config.duration(c, "checkpoint_every", 10) == 2  # Python rounds a half to even.
+  c.schedule.warmup_epochs = 0.0
+  assert config.duration(c.schedule, "warmup", 10) == 0
+
+
+def test_flatten_joins_names_with_dots():
+  assert config.flatten({"a": 1, "b": {"c": (2, 3), "d": {"e": ""}}}) == {
+      "a": 1, "b.c": (2, 3), "b.d.e": ""}
+
+
+def test_differences_name_field_and_values():
+  old, new = config.default(), config.default()
+  assert config.differences(old, new) == ""
+  new.seed = 3
+  new.optimizer.name = "sgd"
+  assert config.differences(old, new) == (
+      "config.optimizer.name: 'adam' -> 'sgd', config.seed: 0 -> 3")
+  with new.unlocked():
+    del new.ema.decay
+    new.extra = 1
+  assert "config.ema.decay: 0.0 -> None" in config.differences(old, new)
+  assert "config.extra: None -> 1" in config.differences(old, new)
+
+
+def test_check_known_accepts_known_and_hints_at_the_leaf():
+  config.check_known("optimizer.b1", {"optimizer.b1": 0})
+  with pytest.raises(UsageError, match=re.escape("did you mean 'optimizer.b1'?")):
+    config.check_known("b1", {"optimizer.b1": 0})

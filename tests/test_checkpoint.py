@@ -18,7 +18,10 @@ from mnist_mlp.metrics import TrainMetrics
 TREE = {
     "kernel": np.arange(6, dtype=np.float32).reshape(2, 3) / 7, "step": np.array(5, np.int32),
     "seed": np.array(2**32 - 1, np.uint32), "half": np.asarray(jnp.arange(4, dtype=jnp.bfloat16)),
-    "odd": np.array([np.nan, -0.0, np.inf, 1e-45], np.float32), "none": {}}
+    "odd": np.array([np.nan, -0.0, np.inf, 1e-45], np.float32), "none": {},
+    # Too random to be compressed, too large to lie inside of a checked index: a flipped byte of it
+    # is another number, of which only the digest tells.
+    "large": np.random.RandomState(0).normal(size=20_000).astype(np.float32)}
 
 
 def fill(folder, saves):

@@ -1,0 +1,318 @@
+"""Sweeps: their definition, and from the command to the table."""
+
+import csv
+import fcntl
+import json
+import runpy
+import shutil
+from pathlib import Path
+
+import numpy as np
+import processes
+import pytest
+
+from mnist_mlp import commandline, config, engines, leaderboard, sweeps, trials
+from mnist_mlp.errors import UsageError
+from mnist_mlp.reporting import Console
+from mnist_mlp.train import train_and_evaluate
+
+SHIPPED = sorted((Path(__file__).parents[1] / "configs").glob("sweep_*.py"))
+
+
+# Definition.
+
+
+def test_grid_zip_and_product():
+  grid = sweeps.grid({"seed": range(2), "batch_size": [8, 16]})
+  assert grid == [
+      {"seed": 0, "batch_size": 8}, {"seed": 0, "batch_size": 16},
+      {"seed": 1, "batch_size": 8}, {"seed": 1, "batch_size": 16}]
+  assert sweeps.zipped({"seed": [1, 2], "batch_size": [8, 16]}) == [
+      {"seed": 1, "batch_size": 8}, {"seed": 2, "batch_size": 16}]
+  assert sweeps.product(sweeps.grid({"seed": range(2)}), [{"batch_size": 8}]) == [
+      {"seed": 0, "batch_size": 8}, {"seed": 1, "batch_size": 8}]
+  with pytest.raises(ValueError, match="2 for 'seed', 3 for 'batch_size'"):
+    sweeps.zipped({"seed": [1, 2], "batch_size": [1, 2, 3]})
+
+
+AXES = {
+    "optimizer.learning_rate": sweeps.log_uniform(1e-4, 1e-1),
+    "model.dropout": sweeps.uniform(0.0, 0.5),
+    "batch_size": sweeps.integers(3, 5),
+    "optimizer.name": sweeps.choices(["adam", "sgd"]),
+}
+
+
+@pytest.mark.parametrize("sample", [sweeps.random, sweeps.sobol])
+def test_samples_follow_their_distributions_and_their_seed(sample):
+  points = sample(256, AXES, seed=1)
+  assert points == sample(256, AXES, seed=1) != sample(256, AXES, seed=2)
+  assert len(sample(5, AXES)) == 5
+  rates = np.log10([point["optimizer.learning_rate"] for point in points])
+  dropouts = np.array([point["model.dropout"] for point in points])
+  for values, low, high in ((rates, -4, -1), (dropouts, 0, 0.5)):
+    assert low <= values.min() < low + 0.05 * (high - low)
+    assert high - 0.05 * (high - low) < values.max() <= high
+    assert values.mean() == pytest.approx((low + high) / 2, abs=0.07 * (high - low))
+  for name, values in (("batch_size", {3, 4, 5}), ("optimizer.name", {"adam", "sgd"})):
+    counts = [sum(point[name] == value for point in points) for value in values]
+    assert sum(counts) == 256
+    assert min(counts) > 256 / len(values) * 0.7
+
+
+def test_sobol_fills_every_cell_of_a_grid():
+  """16 points of a plane, one in each of 4 x 4 cells: independent draws would leave some empty."""
+  points = sweeps.sobol(16, {"a": sweeps.uniform(0, 4), "b": sweeps.uniform(0, 4)})
+  assert len({(int(point["a"]), int(point["b"])) for point in points}) == 16
+
+
+def test_points_are_validated_configs():
+  points = sweeps.check(
+      [{"optimizer.learning_rate": np.float64(0.5), "model.features": [8, 4]},
+       {"model.dropout": 0, "seed": np.int64(3)}], config.default())
+  assert points[0].config.optimizer.learning_rate == 0.5
+  assert points[0].config.model.features == (8, 4)
+  assert points[0].name == "000-learning_rate=0.5,features=8x4"
+  assert type(points[1].config.model.dropout) is float
+  assert points[1].config.seed == 3
+  assert points[1].config.is_locked
+  assert config.differences(config.default(), points[1].config) == "config.seed: 0 -> 3"
+  json.loads(config.to_json(points[0].config))
+
+
+@pytest.mark.parametrize(("produced", "message"), [
+    ([{"seed": 1}, {"optimizer.learning_rat": 0.1}],
+     "point 1 .*'optimizer.learning_rat'.*did you mean 'optimizer.learning_rate'"),
+    ([{"model.dropout": 1.5}], r"point 0 .*config.model.dropout is 1.5 .*\[0, 1\)"),
+    ([{"optimizer.learning_rate": "big"}], "point 0 .*config.optimizer.learning_rate is 'big'"),
+    ([{"seed": 1}, 7], "point 1 of the sweep is 7, a int, but must be a dict"),
+    ([{"seed": 1}, {"seed": 2}, {"seed": 1}], "points 0 and 2 of the sweep are the same run"),
+    ([{"seed": 0}, {}], "points 0 and 1 of the sweep are the same run"),
+    ([{3: 1}], "point 0 .*config.3 is not a field"),
+])
+def test_wrong_points_are_refused(produced, message):
+  with pytest.raises(UsageError, match=message):
+    sweeps.check(produced, config.default())
+
+
+@pytest.mark.parametrize(("text", "chosen"), [
+    ("", [0, 1, 2, 3, 4]), ("1:3", [1, 2]), ("3:", [3, 4]), (":2", [0, 1]), ("0::2", [0, 2, 4]),
+    ("4:99", [4])])
+def test_points_selects_a_slice(text, chosen):
+  assert sweeps.select([0, 1, 2, 3, 4], text) == chosen
+
+
+@pytest.mark.parametrize("text", ["3", "a:b", "1:2:0", "-1:", "7:9", "2:2"])
+def test_points_that_select_nothing_are_refused(text):
+  with pytest.raises(UsageError, match=f"--points is '{text}'"):
+    sweeps.select([0, 1, 2, 3, 4], text)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=[path.stem for path in SHIPPED])
+def test_shipped_sweeps_are_valid(path):
+  points = sweeps.load(path, runpy.run_path(str(path))["get_config"]())
+  assert len(points) >= 8
+  assert len({point.name for point in points}) == len(points)
+
+
+# The command.
+
+
+def sweep_file(folder, body, base=""):
+  path = folder / "a_sweep.py"
+  path.write_text(f"""
+from mnist_mlp import config, sweeps
+
+def get_config():
+  c = config.default()
+  c.data.name = "digits"
+  c.data.validation_examples = 300
+  c.batch_size = 50
+  c.num_epochs = 3.0
+  c.model.features = (16,)
+  {base}
+  return c
+
+{body}
+""")
+  return path
+
+
+@pytest.mark.parametrize(("body", "message"), [
+    ("", "has no function sweep()"),
+    ("def sweep():\n  return []", "yields no point at all"),
+    ("def sweep():\n  return 3", "must yield dicts, but returned a int"),
+    ("def sweep():\n  yield {'seed': 1}\n  yield {'sed': 2}", "point 1 of the sweep, {'sed': 2}"),
+    ("def sweep():\n  yield {'seed': 1 / 0}", "line 15: ZeroDivisionError"),
+])
+def test_a_wrong_sweep_file_is_one_sentence(tmp_path, body, message):
+  path = sweep_file(tmp_path, body)
+  done = processes.run(
+      f"--config={path}", f"--workdir={tmp_path / 'w'}", module="mnist_mlp.sweep")
+  assert done.returncode == 2, done.stderr
+  assert message in done.stderr
+  assert done.stderr.startswith("error: ")
+  assert len(done.stderr.splitlines()) == 1
+  assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--config.seed=3"], "config.seed is given on the command line, but the sweep sets it"),
+    (["--points=5:9"], "--points is '5:9', which holds none of the 2 points"),
+    (["--halving=1"], "--halving is 1"),
+    (["--halving=2", "--config.data.validation_examples=0"], "validation_examples is 0"),
+    (["--engine=cluster"], "engine"),
+    (["--config.batch_size=5000"], "point 0 of the sweep, {'seed': 0}: config.batch_size is 5000"),
+])
+def test_wrong_arguments_are_one_sentence(tmp_path, digits_dir, arguments, message):
+  path = sweep_file(tmp_path, "def sweep():\n  return sweeps.grid({'seed': range(2)})")
+  done = processes.run(
+      f"--config={path}", f"--workdir={tmp_path / 'w'}", f"--config.data.data_dir={digits_dir}",
+      *arguments, module="mnist_mlp.sweep")
+  assert done.returncode == 2, done.stderr
+  assert message in done.stderr
+  assert "Traceback" not in done.stderr
+  assert not (tmp_path / "w").exists()
+
+
+# Training. Two learning rates, two seeds, and one that diverges; two groups.
+
+
+SWEEP = """
+def sweep():
+  yield from sweeps.grid({"optimizer.learning_rate": [0.001, 0.01], "seed": [0, 1]})
+  yield {"optimizer.learning_rate": 1e30, "seed": 0}
+  yield {"optimizer.learning_rate": 0.01, "seed": 0, "model.dropout": 0.5}
+"""
+
+
+def load(path, digits_dir):
+  base = commandline.load_config(path)
+  base.data.data_dir = str(digits_dir)
+  return sweeps.load(path, base)
+
+
+def train(points, folder, chosen=slice(None), **options):
+  sweep = engines.Sweep(points, folder, Console())
+  engines.run(sweep, sweep.members[chosen], engines.Options(engine="vmap", **options))
+  return sweep, leaderboard.write(folder, sweep.members)
+
+
+def content(folder):
+  return (folder / "sweep.csv").read_text(), json.loads((folder / "sweep.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def swept(shared_dir, digits_dir):
+  """A sweep that was trained without interruption: (file, points, folder, rows)."""
+  folder = shared_dir / "swept"
+  folder.mkdir(exist_ok=True)
+  with open(folder / ".lock", "w") as lock:  # Once for all of xdist's workers.
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    path = sweep_file(folder, SWEEP)
+    points = load(path, digits_dir)
+    _, rows = train(points, folder / "w")
+  return path, points, folder / "w", rows
+
+
+def test_the_table_ranks_by_validation_accuracy(swept):
+  _, _, folder, rows = swept
+  assert [row["status"] for row in rows] == ["finished"] * 5 + ["diverged"]
+  accuracies = [row["validation_accuracy"] for row in rows[:-1]]
+  assert accuracies == sorted(accuracies, reverse=True)
+  assert accuracies[0] > 0.8
+  assert rows[-1]["optimizer.learning_rate"] == 1e30
+  assert all(0 < row["test_error_percent"] < 100 for row in rows[:-1])
+  with open(folder / "sweep.csv") as file:
+    table = list(csv.DictReader(file))
+  assert [int(row["point"]) for row in table] == [row["point"] for row in rows]
+  assert (folder / "sweep.png").read_bytes().startswith(b"\x89PNG")
+  assert not any((folder / "populations").iterdir())
+
+
+def test_seeds_are_one_trial_and_the_winner_is_chosen_by_means(swept):
+  path, _, folder, rows = swept
+  trials_ = leaderboard.trials_of(rows)
+  assert sorted(trial["runs"] for trial in trials_) == [1, 1, 2, 2]
+  won = leaderboard.winner(trials_)
+  assert won["optimizer.learning_rate"] == 0.01
+  own = [row["validation_accuracy"] for row in rows if row["trial"] == won["trial"]]
+  assert won["validation_accuracy"] == pytest.approx(np.mean(own))
+  command = leaderboard.retrain_command(won, str(path), ["--config.num_epochs=2"], folder)
+  assert "--config.optimizer.learning_rate=0.01" in command
+  assert "--config.num_epochs=2" in command
+  assert "--config.seed" not in command or won["runs"] == 1
+  table = leaderboard.table(rows)
+  assert len(table.splitlines()) == 5
+  assert "±" in table
+  assert "diverged" in table.splitlines()[-1]
+
+
+def test_test_is_never_selected_on():
+  def row(point, validation, test):
+    return {"point": point, "name": str(point), "trial": str(point), "status": "finished",
+            "epoch": 1.0, "validation_accuracy": validation, "validation_loss": 0.1,
+            "test_error_percent": test}
+  rows = [row(0, 0.9, 1.0), row(1, 0.95, 5.0)]
+  assert leaderboard.winner(leaderboard.trials_of(rows))["point"] == 1
+
+
+def test_a_member_is_like_a_lone_run(swept, tmp_path):
+  _, points, folder, _ = swept
+  member = trials.Member(points[2], folder)
+  train_and_evaluate(points[2].config, tmp_path / "lone")
+  lone = trials.Workdir(tmp_path / "lone")
+  assert member.folder.config() == lone.config()
+  assert member.folder.read_json("dataset.json") == lone.read_json("dataset.json")
+  for own, expected in zip(member.folder.metrics(), lone.metrics(), strict=True):
+    assert own == pytest.approx(expected, rel=1e-3, abs=1e-5)
+  own, expected = member.folder.result(), lone.result()
+  assert set(own) >= set(expected)
+  for name in ("test", "validation", "train", "best_validation"):
+    assert own[name] == pytest.approx(expected[name], rel=1e-3)
+  def saved(folder):
+    return sorted(path.name for path in (folder.path / "checkpoints").glob("[0-9]*"))
+  assert saved(member.folder)[-1] == saved(lone)[-1]
+
+
+def test_main_says_that_a_member_is_finished_and_restores_its_state(swept):
+  path, points, folder, _ = swept
+  member = trials.Member(points[5], folder)
+  before = member.folder.result()
+  done = processes.run(
+      f"--config={path}", f"--config.data.data_dir={points[5].config.data.data_dir}",
+      "--config.optimizer.learning_rate=0.01", "--config.model.dropout=0.5",
+      f"--workdir={member.folder.path}")
+  assert done.returncode == 0, done.stderr
+  assert "is finished" in done.stdout
+  state = train_and_evaluate(points[5].config, member.folder.path)
+  assert int(state.step) == before["steps"]
+  assert member.folder.result() == before
+
+
+def test_a_second_start_changes_nothing(swept):
+  _, points, folder, _ = swept
+  before = content(folder)
+  files = sorted(folder.rglob("*"))
+  train(points, folder)
+  assert content(folder) == before
+  assert sorted(folder.rglob("*")) == files
+
+
+def test_slices_fill_one_table(swept, tmp_path):
+  _, points, folder, _ = swept
+  shutil.copytree(folder, tmp_path / "w")
+  shutil.rmtree(trials.Member(points[5], tmp_path / "w").folder.path)
+  _, rows = train(points, tmp_path / "w", slice(0, 5))
+  assert [row["point"] for row in rows if row["status"] == "unfinished"] == [5]
+  train(points, tmp_path / "w", slice(4, 6))
+  assert content(tmp_path / "w") == content(folder)
+
+
+def test_a_changed_sweep_file_is_refused(swept, tmp_path):
+  _, points, folder, _ = swept
+  base = points[0].config.copy_and_resolve_references()
+  base.num_epochs = 9.0
+  changed = sweeps.check([point.overrides for point in points], base)
+  with pytest.raises(UsageError, match=r"another config \(config.num_epochs: 3.0 -> 9.0\)"):
+    train(changed, folder)

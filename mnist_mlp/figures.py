@@ -15,7 +15,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter, StrMethodFormatter
 from sklearn.metrics import confusion_matrix as count_confusions
 
 _WIDTH = 8.0  # inches
@@ -279,7 +279,10 @@ def sweep(fields: Mapping[str, Sequence[Any]], errors: Any) -> Figure:
   """
   errors = np.maximum(np.asarray(errors, np.float64), _SMALLEST_ERROR)
   shown = {name: values for name, values in fields.items() if name != "seed"} or fields
-  axes_of = {name: _Scale(values) for name, values in shown.items()}
+  # Seeds are names, not quantities.
+  axes_of = {
+      name: _Scale(map(str, values) if name == "seed" else values)
+      for name, values in shown.items()}
   if len(axes_of) == 1:
     return _sweep_curve(*axes_of.items(), errors)
   return _parallel_coordinates(axes_of, errors)
@@ -289,8 +292,9 @@ class _Scale:
   """Where the values of a field lie: numbers in proportion or by their logarithm, others evenly."""
 
   def __init__(self, values):
+    values = list(values)
     numbers = all(isinstance(value, int | float) for value in values)
-    self.values = list(values) if numbers else list(map(str, values))
+    self.values = values if numbers else list(map(str, values))
     self.distinct = sorted(set(self.values)) if numbers else list(dict.fromkeys(self.values))
     low, high = self.distinct[0], self.distinct[-1]
     self.numeric = numbers
@@ -334,6 +338,7 @@ def _error_scale(axis, set_scale, errors):
   if errors.max() > 5 * errors.min():
     set_scale("log")
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
   axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
@@ -371,5 +376,7 @@ def _ticks(scale):
   places = dict(zip(scale.values, scale.unit(), strict=True))
   distinct = scale.distinct
   if len(distinct) > 9:
-    distinct = [distinct[round(i)] for i in np.linspace(0, len(distinct) - 1, 5)]
+    # Those nearest to five evenly spaced heights.
+    heights, values = np.array(list(places.values())), list(places)
+    distinct = {values[np.abs(heights - h).argmin()] for h in np.linspace(0, 1, 5)}
   return [(f"{v:.3g}" if isinstance(v, float) else str(v), places[v]) for v in distinct]

@@ -169,3 +169,30 @@ def test_reliability_diagram():
   assert bars == {0.6: 1.0, 0.9: 0.75}
   np.testing.assert_allclose(axes.lines[1].get_xydata(), [[0.65, 1.0], [0.95, 0.75]])
   assert [bar.get_height() for bar in below.patches] == [0] * 6 + [2, 0, 0, 8]
+
+
+def test_sweep_over_one_number_is_a_curve():
+  rates = [0.1, 0.001, 0.01, 0.01]
+  fields = {"optimizer.learning_rate": rates, "seed": [0, 0, 0, 1]}
+  axes = figures.sweep(fields, [9, 4, 2, 3]).axes[0]
+  curve, points = axes.lines
+  assert (axes.get_xscale(), axes.get_yscale()) == ("log", "linear")
+  np.testing.assert_allclose(curve.get_xdata(), [0.001, 0.01, 0.1])
+  np.testing.assert_allclose(curve.get_ydata(), [4, 2.5, 9])
+  np.testing.assert_allclose(points.get_xdata(), rates)
+
+
+def test_sweep_over_names_is_points_without_a_curve():
+  axes = figures.sweep({"model.features": [(32,), (8, 8), (32,)]}, [1, 2, 3]).axes[0]
+  assert [label.get_text() for label in axes.get_xticklabels()] == ["(32,)", "(8, 8)"]
+  (points,) = axes.lines
+  np.testing.assert_allclose(points.get_xdata(), [0, 1, 0])
+
+
+def test_sweep_over_several_fields_is_parallel_coordinates():
+  fields = {"optimizer.learning_rate": [0.001, 0.1, 0.01], "model.dropout": [0.0, 0.1, 0.5],
+            "optimizer.name": ["adam", "sgd", "adam"]}
+  axes = figures.sweep(fields, [3, 1, 0]).axes[0]
+  lines = {tuple(np.round(line.get_ydata(), 3)) for line in axes.lines[:3]}
+  assert lines == {(0, 0, 0), (1, 0.2, 1), (0.5, 1, 0)}
+  assert tuple(np.round(axes.lines[2].get_ydata(), 3)) == (0.5, 1, 0), "the best is drawn last"

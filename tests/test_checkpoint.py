@@ -129,7 +129,7 @@ def flip(path):
 
 
 def truncate(path):
-  path.write_bytes(path.read_bytes()[:-20])
+  path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
 
 
 def empty(path):

@@ -121,20 +121,25 @@ class Checkpoints:
   def restore_latest(self, template: Any) -> tuple[int, Any] | None:
     """Returns (step, tree) of the last checkpoint that is whole, or None if there never was one.
 
-    Damaged ones are moved to `damaged/` beside the folder, and reported.
+    Damaged ones are reported and, where an earlier one is whole, moved to `damaged/` beside the
+    folder.
 
     Raises:
       RunError: there are checkpoints, but none is whole.
     """
-    steps = self.steps()
-    for step in reversed(steps):
+    damaged = []
+    for step in reversed(self.steps()):
       try:
-        return step, self.restore(step, template)
+        tree = self.restore(step, template)
       except RunError as error:
         self._report(f"{error}; trying the one before it")
-        self._set_aside(step)
-        self._manager.reload()
-    if steps:
+        damaged.append(step)
+        continue
+      for bad in damaged:
+        self._set_aside(bad)
+      self._manager.reload()
+      return step, tree
+    if damaged:
       raise RunError(
           f"no checkpoint in {self.folder} is whole; to start over, use another --workdir")
     return None

@@ -113,11 +113,6 @@ def _kernels(params: Any) -> Any:
   return jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
 
 
-def learning_rate(opt_state: Any, schedule: optax.Schedule, step: int) -> float:
-  """Returns the learning rate of `step`: the injected peak times the schedule's shape."""
-  return float(opt_state.hyperparams["learning_rate"] * schedule(step))
-
-
 def evaluation_params(config: ConfigDict, params: Any, opt_state: Any) -> Any:
   """Returns the parameters to evaluate: schedule_free's averaged sequence, else `params`."""
   if config.optimizer.name != "schedule_free":

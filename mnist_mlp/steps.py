@@ -277,9 +277,9 @@ def norms(
   g = gradient(state, *batch, config)
   updates, _ = _updates(state, g, *batch, config)
   return {
-      "parameter_norm": optax.global_norm(state.params),
-      "gradient_norm": optax.global_norm(g.grads),
-      "update_norm": optax.global_norm(updates),
+      "parameter_norm": optax.tree.norm(state.params),
+      "gradient_norm": optax.tree.norm(g.grads),
+      "update_norm": optax.tree.norm(updates),
   }
 
 

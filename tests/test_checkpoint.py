@@ -204,11 +204,12 @@ def test_checkpoints_damaged_one_after_another_do_not_collide(folder):
 def test_all_damaged_is_an_error(folder):
   for step in (1, 2, 3):
     flip(array_file(folder, step))
-  reports = []
-  with (Checkpoints(folder, report=reports.append) as checkpoints,
-        pytest.raises(RunError, match=f"no checkpoint in {folder} is whole.*another --workdir")):
-    checkpoints.restore_latest(TREE)
-  assert len(reports) == 3
+  for _ in range(2):  # The second start does not take an emptied folder for a new run.
+    reports = []
+    with (Checkpoints(folder, report=reports.append) as checkpoints,
+          pytest.raises(RunError, match=f"no checkpoint in {folder} is whole.*another --workdir")):
+      checkpoints.restore_latest(TREE)
+    assert len(reports) == 3
 
 
 def test_damaged_best_is_no_longer_the_best(folder):

@@ -66,7 +66,8 @@ def test_batch_larger_than_the_split(digits_dir, tmp_path):
   refused(
       processes.run(
           ADAM, "--config.data.name=digits", "--config.data.validation_examples=100",
-          "--config.batch_size=1500", f"--workdir={tmp_path / 'run'}", TFDS_DATA_DIR=str(digits_dir)),
+          "--config.batch_size=1500", f"--workdir={tmp_path / 'run'}",
+          TFDS_DATA_DIR=str(digits_dir)),
       2, "config.batch_size is 1500, larger than the 1400 training examples of 'digits'")
   assert not (tmp_path / "run").exists(), "what was refused must not stand in the way of a next try"
 

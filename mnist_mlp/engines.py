@@ -202,7 +202,8 @@ def _halve(
   going_on = ranking[:math.ceil(len(ranking) / options.halving)]
   losers = {member.name for member in ranking[len(going_on):]}
   for population in sweep.populations(contestants, 1):
-    own = [m for m in population.members if m.name in losers and m.status() == UNFINISHED]
+    # Also those that were stopped already, if the sweep was killed in the middle of this.
+    own = [member for member in population.members if member.name in losers]
     if own:
       stop_early(population, own, sweep.console)
   sweep.console.line(

@@ -362,6 +362,8 @@ def stop_early(p: Population, losers: Sequence[Member], console: Console) -> Pop
     packed = jax.device_get(packed)
   about = environment.describe()
   for member in losers:
+    if member.status() != UNFINISHED:
+      continue
     save_member(member, packed, p.members.index(member), about, p.group)
     summaries.write_session_end(member.folder.path, "success")
     member.stop(STOPPED, step)
@@ -371,8 +373,9 @@ def stop_early(p: Population, losers: Sequence[Member], console: Console) -> Pop
     return None
   if 2 * len(rows) > len(p.members):
     return p
+  name = p.path.name.partition("-")[0]
   smaller = Population(
-      p.path.with_name(f"{p.path.name}-{step}"), p.group, [p.members[row] for row in rows])
+      p.path.with_name(f"{name}-{step}"), p.group, [p.members[row] for row in rows])
   with smaller.checkpoints(console) as checkpoints:
     checkpoints.save(step, population.take(packed, rows), {})
   _write_members(smaller)

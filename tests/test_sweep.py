@@ -5,14 +5,18 @@ import fcntl
 import json
 import runpy
 import shutil
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
 import processes
 import pytest
+import tensorboard_server
 
 from mnist_mlp import commandline, config, engines, leaderboard, sweeps, trials
-from mnist_mlp.errors import UsageError
+from mnist_mlp.errors import HeldError, UsageError
 from mnist_mlp.reporting import Console
 from mnist_mlp.train import train_and_evaluate
 
@@ -316,3 +320,166 @@ def test_a_changed_sweep_file_is_refused(swept, tmp_path):
   changed = sweeps.check([point.overrides for point in points], base)
   with pytest.raises(UsageError, match=r"another config \(config.num_epochs: 3.0 -> 9.0\)"):
     train(changed, folder)
+
+
+# Survival, early stopping, engines, TensorBoard.
+
+
+def start(path, folder, digits_dir, output, *arguments):
+  with open(output, "w") as file:
+    return subprocess.Popen(
+        processes.command(
+            f"--config={path}", f"--workdir={folder}", f"--config.data.data_dir={digits_dir}",
+            *arguments, module="mnist_mlp.sweep"),
+        cwd=processes.ROOT, env=processes.environment(), stdout=file, stderr=file,
+        stdin=subprocess.DEVNULL)
+
+
+def wait_for(condition, process, output, seconds=200):
+  deadline = time.monotonic() + seconds
+  while not condition():
+    if process.poll() is not None or time.monotonic() > deadline:
+      raise RuntimeError(f"not reached:\n{Path(output).read_text()}")
+    time.sleep(0.02)
+
+
+def test_a_killed_sweep_goes_on_to_the_same_table(swept, tmp_path, digits_dir):
+  path, points, folder, _ = swept
+  own, output = tmp_path / "w", tmp_path / "output"
+  process = start(path, own, digits_dir, output, "--engine=vmap", "--save_every_seconds=0")
+  checkpoints = own / "populations"
+  try:
+    wait_for(lambda: list(checkpoints.glob("*/checkpoints/48/*")), process, output)
+  finally:
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+  assert not list(own.glob("members/*/result.json"))
+  lines = []
+  sweep = engines.Sweep(points, own, Console())
+  sweep.console.line = lines.append
+  engines.run(sweep, sweep.members, engines.Options(engine="vmap"))
+  leaderboard.write(own, sweep.members)
+  assert not any("of 5 runs | step 24/72" in line for line in lines), "an epoch was repeated"
+  assert any("of 5 runs | step 72/72" in line for line in lines)
+  assert content(own) == content(folder)
+  for member in sweep.members:
+    assert member.folder.metrics() == trials.Member(member.point, folder).folder.metrics()
+
+
+def test_a_sweep_interrupted_by_sigterm_says_so_and_is_saved(swept, tmp_path, digits_dir):
+  path, _, _, _ = swept
+  own, output = tmp_path / "w", tmp_path / "output"
+  process = start(
+      path, own, digits_dir, output, "--engine=vmap", "--points=0:4",
+      "--config.num_epochs=10000")
+  try:
+    wait_for(lambda: "step 24/" in output.read_text(), process, output)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+  finally:
+    process.kill()
+    process.wait()
+  assert "interrupted by SIGTERM after step" in output.read_text()
+  assert "Traceback" not in output.read_text()
+  (population,) = (own / "populations").iterdir()
+  assert list(population.glob("checkpoints/[0-9]*"))
+
+
+def test_a_population_in_use_is_refused(swept, tmp_path):
+  _, points, _, _ = swept
+  sweep = engines.Sweep(points, tmp_path, Console())
+  (population,) = sweep.populations(sweep.members[5:], 0)
+  with (trials.Workdir(population.path).lock(), pytest.raises(HeldError, match="is in use")):
+    engines.run(sweep, sweep.members[5:], engines.Options(engine="vmap"))
+
+
+def test_memory_splits_a_group_into_equal_populations(swept, tmp_path, monkeypatch):
+  _, points, _, _ = swept
+  sweep = engines.Sweep(points, tmp_path, Console())
+  group = sweep.group(sweep.members[0])
+  monkeypatch.setattr(engines, "free_bytes", lambda: 2 * 3 * group.bytes_per_member)
+  assert [len(p.members) for p in sweep.populations(sweep.members[:5], 0)] == [3, 2]
+  assert [len(p.members) for p in sweep.populations(sweep.members, 2)] == [2, 2, 1, 1]
+
+
+def test_halving_stops_the_worst_and_keeps_what_they_reached(tmp_path, digits_dir):
+  path = sweep_file(tmp_path, """
+def sweep():
+  return sweeps.grid({"optimizer.learning_rate": [1e-5, 0.01, 1e-4, 0.003]})
+""", base="c.num_epochs = 4.0")
+  points = load(path, digits_dir)
+  sweep, rows = train(points, tmp_path / "w", halving=2)
+  by_point = {row["point"]: row for row in rows}
+  # Rungs after one and two epochs of four.
+  assert {point: row["epoch"] for point, row in by_point.items()} in (
+      {0: 1.0, 2: 1.0, 1: 4.0, 3: 2.0}, {0: 1.0, 2: 1.0, 1: 2.0, 3: 4.0})
+  assert [row["status"] for row in rows] == ["finished"] + ["stopped early"] * 3
+  before = content(tmp_path / "w")
+  train(points, tmp_path / "w", halving=2)
+  assert content(tmp_path / "w") == before
+  # A run that was stopped can be trained to its end, from where it stands.
+  stopped = sweep.members[0]
+  state = train_and_evaluate(stopped.config, stopped.folder.path)
+  assert int(state.step) == 4 * 24
+  assert [row["epoch"] for row in stopped.folder.metrics()] == [1.0, 2.0, 3.0, 4.0]
+
+
+@pytest.mark.slow
+def test_single_threaded_processes_give_the_same_table(swept, tmp_path, digits_dir):
+  path, _, _, rows = swept
+  done = processes.run(
+      f"--config={path}", f"--workdir={tmp_path}", f"--config.data.data_dir={digits_dir}",
+      "--engine=processes", "--processes=2", module="mnist_mlp.sweep")
+  assert done.returncode == 0, done.stderr
+  own = json.loads((tmp_path / "sweep.json").read_text())["runs"]
+  expected = {row["name"]: row for row in rows}
+  assert {row["name"]: row["status"] for row in own} == {
+      name: row["status"] for name, row in expected.items()}
+  for row in own:
+    if row["status"] == "finished":
+      for name in leaderboard.MEASURES:
+        assert row[name] == pytest.approx(expected[row["name"]][name], rel=2e-2)
+
+
+@pytest.mark.slow
+def test_processes_end_with_their_parent(swept, tmp_path, digits_dir):
+  path, _, _, _ = swept
+  own, output = tmp_path / "w", tmp_path / "output"
+  process = start(
+      path, own, digits_dir, output, "--engine=processes", "--processes=2",
+      "--config.num_epochs=10000", "--save_every_seconds=0")
+  try:
+    wait_for(lambda: len(list(own.glob("populations/*/checkpoints/[0-9]*"))) >= 2, process, output)
+    workers = [int(pid) for pid in Path(
+        f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    assert len(workers) >= 2
+  finally:
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+  deadline = time.monotonic() + 10
+  while any(_alive(pid) for pid in workers) and time.monotonic() < deadline:
+    time.sleep(0.1)
+  assert not any(_alive(pid) for pid in workers)
+
+
+def _alive(pid):
+  try:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+  except FileNotFoundError:
+    return False
+
+
+def test_tensorboard_shows_every_member_and_numeric_columns(swept):
+  _, points, folder, rows = swept
+  members = folder / "members"
+  with tensorboard_server.serve(members, runs=[point.name for point in points]) as server:
+    columns = {info["name"]: info for info in server.experiment()["hparamInfos"]}
+    for name in ("optimizer.learning_rate", "seed", "model.dropout"):
+      assert columns[name]["type"] == "DATA_TYPE_FLOAT64"
+    groups = server.session_groups()
+  sessions = {session["name"]: session for group in groups for session in group["sessions"]}
+  assert set(sessions) == {point.name for point in points}
+  assert sorted(len(group["sessions"]) for group in groups) == [1, 1, 2, 2]
+  for row in rows:
+    status = "STATUS_SUCCESS" if row["status"] == "finished" else "STATUS_FAILURE"
+    assert sessions[row["name"]]["status"] == status

@@ -157,11 +157,8 @@ def _obtain(
       raise RunError(f"this run was started on {only!r} and needs it to go on: {error}") from error
     if not (isinstance(error, _UnavailableError) and options.offline):
       raise
-    line = "=" * 90
-    report(f"{line}\n{error}\n\n"
-           f"TRAINING ON {options.offline.upper()!r}, WHICH STANDS IN FOR {name.upper()!r}.\n"
-           f"The results say nothing about {name}. To get an error instead: "
-           f"config.data.offline = ''\n{line}")
+    report(f"data: {error}\ndata: going on with {options.offline!r} INSTEAD of {name!r}; "
+           "--config.data.offline= makes this an error")
   return options.offline, _through_tfds(options.offline, folder, options.manual_dir, report)
 
 

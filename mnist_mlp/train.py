@@ -151,6 +151,7 @@ class _Run:
     self.checkpoint_every = duration(config, "checkpoint_every", length.steps_per_epoch)
     self.schedule = jax.jit(create_schedule(config, length.total_steps, length.steps_per_epoch))
     self.limit = self._first_limit()
+    self.compiled_at = 0.0        # when the first chunk was dispatched, for rates
 
   def _restore(self) -> int:
     """Goes to the last checkpoint, if there is one; returns its step."""
@@ -205,6 +206,8 @@ class _Run:
         traced = profile and (pending is not None or self._next_stop(step) == total)
         chunk = self._traced(step) if traced else self._dispatch(step)
         profile = profile and not traced
+        if pending is None:
+          reporter.start_clock(self.compiled_at)
         if pending:
           self._complete(pending, reporter)
         step, pending = chunk.step, chunk
@@ -245,6 +248,7 @@ class _Run:
     self.state, metrics = steps.train_chunk(
         self.state, self.metrics, *self.train_split, config=self.static, epochs=epochs,
         steps=num_steps)
+    self.compiled_at = self.compiled_at or time.perf_counter()
     step += epochs * num_steps
     evaluate = step == self.length.total_steps or step % self.eval_every == 0
     chunk = _Chunk(step, epochs * num_steps, metrics, evaluate)

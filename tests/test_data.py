@@ -561,7 +561,7 @@ def test_stand_in(digits_dir, no_network):
   dataset, said = load(digits_dir, name="mnist", validation_examples=5000)
   assert (dataset.name, dataset.stand_in_for) == ("digits", "mnist")
   assert dataset.validation.num_examples == 125 and dataset.train.num_examples == 1375
-  assert "TRAINING ON 'DIGITS', WHICH STANDS IN FOR 'MNIST'" in said and UNREACHABLE in said
+  assert "going on with 'digits' INSTEAD of 'mnist'" in said and UNREACHABLE in said
   assert "validation_examples is 125 rather than 5000" in said
   assert dataset.describe()["stand_in_for"] == "mnist"
   for asked, given in [(0, 0), (1, 1), (30000, 750)]:

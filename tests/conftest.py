@@ -49,3 +49,30 @@ def mnist_files():
 def mnist_dir(shared_dir, mnist_files):
   """A TFDS folder, not to be written to, in which 'mnist' is prepared and decoded."""
   return _prepare_once(shared_dir, "mnist", mnist_files)
+
+
+@pytest.fixture(scope="session")
+def trained_run(shared_dir, request):
+  """The workdir, not to be written to, of a small net: of MNIST if it is there, else of digits."""
+  name = "mnist" if MNIST_FILES.is_dir() else "digits"
+  data_dir, workdir = request.getfixturevalue(f"{name}_dir"), shared_dir / "trained_run"
+  with open(shared_dir / "trained_run.lock", "w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if not (workdir / "result.json").exists():
+      _train(name, data_dir, workdir)
+  return workdir
+
+
+def _train(name, data_dir, workdir):
+  from mnist_mlp.train import train_and_evaluate
+  c = config.default()
+  c.data.name, c.data.data_dir = name, str(data_dir)
+  c.data.validation_examples = 2000 if name == "mnist" else 200
+  c.num_epochs = 5.0 if name == "mnist" else 40.0
+  c.batch_size = 128 if name == "mnist" else 32
+  c.model.features = (256,)
+  c.model.dropout = 0.1
+  c.loss.label_smoothing = 0.1
+  c.optimizer.name = "adamw"
+  c.schedule.name = "cosine"
+  train_and_evaluate(c, workdir)

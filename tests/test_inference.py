@@ -100,7 +100,7 @@ def test_drawings(run, mnist_test):
 @pytest.mark.parametrize("shadow", [False, True])
 def test_photographs(run, mnist_test, shadow):
   rng = np.random.default_rng(2)
-  images, labels = mnist_test.images[:100, :, :, 0], mnist_test.labels[:100]
+  images, labels = mnist_test.images[:70, :, :, 0], mnist_test.labels[:70]
   pictures = [read(photograph(image, rng, shadow)) for image in images]
   assert right(run, pictures, labels) >= 0.93
 

@@ -34,7 +34,7 @@ _LEAST_CONTRAST = 0.08   # of ink, as the share of the paper's light that it tak
 _PAPER_SIDE = 32         # pixels, at which the paper's brightness is measured
 _THINNEST = 2.0          # pixels; the strokes of four in five MNIST images are wider
 
-# What 'probably no digit' means; MNIST's 60,000 training images lie within all but the first.
+# What 'probably no digit' means. By its shape, it is one of MNIST's 60,000 training images.
 _LEAST_PROBABILITY = 0.5
 _WIDEST = 2.5            # width over height
 _FULLEST = 0.85          # share of the box that is ink, unless the box is as narrow as a one
@@ -126,7 +126,8 @@ def load_run(workdir: str | os.PathLike, *, best: bool = False) -> Run:
 def _no_run(path: Path) -> str:
   if not path.is_dir():
     return f"the workdir {path} does not exist; give the --workdir of a run"
-  runs = sorted(str(file.parent) for file in path.glob("*/config.json"))
+  files = [*path.glob("*/config.json"), *path.glob("*/*/config.json")]  # A sweep's lie deeper.
+  runs = sorted(str(file.parent) for file in files)
   hint = f"; there are {listing(runs[:5])}" if runs else ""
   return f"the workdir {path} holds no run: it has no config.json{hint}"
 

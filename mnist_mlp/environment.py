@@ -1,10 +1,12 @@
 """The process around a run: signals, the record of versions and devices."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
 import signal
 import threading
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -46,6 +48,20 @@ class StopSignals:
       signal.signal(number, handler)
 
 
+def use_compilation_cache() -> None:
+  """Keeps what XLA compiles for later processes, unless the user chose a folder for that already.
+
+  Whatever goes wrong with such a cache, JAX compiles anew and says so. The folder is one for each
+  kind of processor, since home folders are shared between machines.
+  """
+  if jax.config.jax_compilation_cache_dir:
+    return
+  home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+  kind = hashlib.sha256(_cpuinfo("flags").encode()).hexdigest()[:12]
+  jax.config.update("jax_compilation_cache_dir", str(home / "mnist_mlp" / f"xla-{kind}"))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
 def describe() -> dict[str, Any]:
   """Returns what the bits of a result depend on besides config and data: versions and devices."""
   device = jax.devices()[0]
@@ -54,20 +70,22 @@ def describe() -> dict[str, Any]:
       "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
       "platform": platform.platform(),
       "devices": f"{jax.device_count()} x {device.device_kind}",
-      "processor": _processor(),
+      "processor": _cpuinfo("model name"),
       "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
                    else os.cpu_count(),
       "xla_flags": os.environ.get("XLA_FLAGS", ""),
   }
 
 
-def _processor() -> str:
+def _cpuinfo(field: str) -> str:
+  """Returns a field of Linux's description of the processor; elsewhere what Python knows."""
   try:
-    with open("/proc/cpuinfo") as file:
-      names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    return names[0]
-  except (OSError, IndexError):
-    return platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+      if line.startswith(field):
+        return line.partition(":")[2].strip()
+  except OSError:
+    pass
+  return platform.processor() or platform.machine()
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> str:

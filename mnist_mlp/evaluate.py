@@ -37,7 +37,8 @@ def main() -> None:
         f"--split is {_SPLIT.value!r}, which is not one of {listing(_SPLITS)}"
         + did_you_mean(_SPLIT.value, _SPLITS))
   # Here because JAX and all that hangs on it take seconds, which --help and errors need not wait.
-  from mnist_mlp import inference
+  from mnist_mlp import environment, inference
+  environment.use_compilation_cache()
   run = inference.load_run(_WORKDIR.value, best=_BEST.value)
   dataset = _load_data(run, _DATASET.value)
   split = getattr(dataset, _SPLIT.value)

@@ -31,7 +31,9 @@ def main() -> None:
     _say_finished(folder)
     return
   # Here because JAX and all that hangs on it take seconds, which --help and errors need not wait.
+  from mnist_mlp import environment
   from mnist_mlp.train import train_and_evaluate
+  environment.use_compilation_cache()
   try:
     train_and_evaluate(validated, workdir, profile=_PROFILE.value)
   except Interrupted as error:

@@ -41,7 +41,8 @@ def main(arguments: Sequence[str]) -> None:
   """Reads every picture, asks the net, prints what it says."""
   _check_flags(arguments)
   # Here because JAX and all that hangs on it take seconds, which --help and errors need not wait.
-  from mnist_mlp import inference
+  from mnist_mlp import environment, inference
+  environment.use_compilation_cache()
   run = inference.load_run(_WORKDIR.value, best=_BEST.value)
   inference.check_takes_digits(run)
   pictures, errors = [], []

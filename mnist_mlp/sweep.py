@@ -51,8 +51,9 @@ def main() -> None:
   chosen = sweeps.select(points, _POINTS.value)
   workdir = Path(_WORKDIR.value or f"runs/{Path(path).stem}-{time.strftime('%Y%m%d-%H%M%S')}")
   # Here because JAX and all that hangs on it take seconds, which --help and errors need not wait.
-  from mnist_mlp import engines, leaderboard
+  from mnist_mlp import engines, environment, leaderboard
   from mnist_mlp.reporting import Console
+  environment.use_compilation_cache()
   sweep = engines.Sweep(points, workdir, Console())
   options = engines.Options(
       _ENGINE.value, _MAX_MEMBERS.value, _PROCESSES.value, _HALVING.value, _SAVE_EVERY.value)

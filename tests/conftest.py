@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,15 @@ import pytest
 from mnist_mlp import config, data
 
 MNIST_FILES = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
+
+
+def pytest_configure(config):
+  """Lets all processes of a test session share what XLA compiled: many run the same programs."""
+  if not hasattr(config, "workerinput") and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    folder = tempfile.mkdtemp(prefix="mnist_mlp_xla_")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 
 @pytest.fixture(scope="session")

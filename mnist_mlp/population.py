@@ -94,6 +94,13 @@ class Group:
     """Shapes and dtypes of one member's state."""
     return jax.eval_shape(self.initializer, steps.traced(self.config))
 
+  @functools.cache  # noqa: B019  (a group lives as long as its process needs programs)
+  def create(self, shared_seed: bool) -> Callable[[steps.Traced], steps.TrainState]:
+    """Returns the compiled function from stacked traced values to stacked states."""
+    axes = steps.Traced(None if shared_seed else 0, 0, 0)
+    return jax.jit(jax.vmap(
+        self.initializer, in_axes=(axes,), out_axes=state_axes(self.member, shared_seed)))
+
   @functools.cached_property
   def num_weights(self) -> int:
     """Trained numbers of one member."""
@@ -152,11 +159,8 @@ def create(group: Group, configs: Sequence[ConfigDict]) -> steps.TrainState:
   stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *values)
   if shared:
     stacked = stacked._replace(seed=stacked.seed[0])
-  axes = steps.Traced(None if shared else 0, 0, 0)
-  init = jax.vmap(
-      group.initializer, in_axes=(axes,), out_axes=state_axes(group.member, shared))
   # Copied: members would otherwise share buffers with the arguments, which training gives away.
-  return steps.snapshot(jax.jit(init)(stacked))
+  return steps.snapshot(group.create(shared)(stacked))
 
 
 def initial(group: Group, configs: Sequence[ConfigDict]) -> dict[str, Any]:

@@ -56,13 +56,13 @@ def difference(a, b):
   return max(np.abs(x - y).max() for x, y in pairs) / max(np.abs(y).max() for _, y in pairs)
 
 
-# The quick ones among the tests: each optimizer takes seconds to compile.
-QUICK = ("adamw", "schedule_free")
+# Each takes seconds to compile.
+OPTIMIZERS = [
+    pytest.param(name, marks=() if name == "adamw" else pytest.mark.slow)
+    for name in config.OPTIMIZERS]
 
 
-@pytest.mark.parametrize("name", [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-    for name in config.OPTIMIZERS])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_member_equals_its_lone_run_with_every_optimizer(name):
   common = {"optimizer__name": name, "model__features": (12,)}
   rates = (0.001, 0.003)
@@ -179,6 +179,7 @@ def test_packing_is_undone_by_unpacking(seeds):
   assert jax.tree.structure(tree) == jax.tree.structure(back)
 
 
+@pytest.mark.slow
 def test_the_estimate_of_memory_covers_what_the_compiler_needs():
   configs = configs_of(
       *({"seed": seed} for seed in range(4)), model__features=(64, 64), model__dropout=0.1)

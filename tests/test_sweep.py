@@ -366,6 +366,7 @@ def test_a_killed_sweep_goes_on_to_the_same_table(swept, tmp_path, digits_dir):
     assert member.folder.metrics() == trials.Member(member.point, folder).folder.metrics()
 
 
+@pytest.mark.slow
 def test_a_sweep_interrupted_by_sigterm_says_so_and_is_saved(swept, tmp_path, digits_dir):
   path, _, _, _ = swept
   own, output = tmp_path / "w", tmp_path / "output"
@@ -402,6 +403,7 @@ def test_memory_splits_a_group_into_equal_populations(swept, tmp_path, monkeypat
   assert [len(p.members) for p in sweep.populations(sweep.members, 2)] == [2, 2, 1, 1]
 
 
+@pytest.mark.slow
 def test_halving_stops_the_worst_and_keeps_what_they_reached(tmp_path, digits_dir):
   path = sweep_file(tmp_path, """
 def sweep():

@@ -109,6 +109,7 @@ def test_each_map_is_what_its_name_says_within_its_range(name, value, expected):
     np.testing.assert_allclose(np.linalg.det(affine.matrix), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_shift_moves_the_image():
   c = options(shift=3.0)
   image = np.zeros((500, 15, 15, 1), np.uint8)
@@ -150,6 +151,7 @@ def test_floats_are_taken_like_bytes(images, labels):
       distort(images, labels, c), distort(images.astype(np.float32), labels, c))
 
 
+@pytest.mark.slow
 def test_every_image_and_every_key_has_its_own_distortion(images):
   c = options(elastic_alpha=34.0)
   same = np.repeat(images[:1], 4, 0)
@@ -195,6 +197,7 @@ def loss_of_a_batch(c):
       lambda state: steps.gradient(state, images, labels, FrozenConfigDict(c)).value)
 
 
+@pytest.mark.slow
 def test_training_distorts_by_seed_and_step():
   state = steps.create_train_state(DISTORTED, small.dataset())
   loss = loss_of_a_batch(DISTORTED)
@@ -215,6 +218,7 @@ def test_strengths_are_traced():
   assert loss._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_a_chunk_is_its_single_steps():
   state = steps.create_train_state(DISTORTED, small.dataset())
   once, metrics = small.train(state, 2, DISTORTED)

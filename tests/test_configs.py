@@ -36,7 +36,13 @@ def two_steps(c, data):
   return small.compiled(program, *arguments)(*arguments)
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])
+# Each compiles a program of its own: without the slow ones, those that the README starts with.
+QUICK = ("adam", "momentum", "sgd", "quick")
+
+
+@pytest.mark.parametrize("path", [
+    pytest.param(path, id=path.stem, marks=() if path.stem in QUICK else pytest.mark.slow)
+    for path in RECIPES])
 def test_recipe_is_valid_and_trains(path):
   module = runpy.run_path(str(path))
   c = config.validate(module["get_config"]())

@@ -41,6 +41,7 @@ def test_compiled_programs_are_kept_and_give_the_same_numbers(first, digits_dir,
   assert entries(cache) == before, "the second run compiled anew"
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_only_costs_time(first, digits_dir, tmp_path):
   cache, metrics = first
   for path in (cache / "mnist_mlp").glob("xla-*/*-cache"):
@@ -48,6 +49,7 @@ def test_a_damaged_cache_only_costs_time(first, digits_dir, tmp_path):
   assert run(tmp_path, digits_dir, cache) == metrics
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_only_costs_time(first, digits_dir, tmp_path):
   (tmp_path / "file").write_text("")
   assert run(tmp_path, digits_dir, tmp_path / "file") == first[1]

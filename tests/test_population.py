@@ -89,6 +89,7 @@ EVERYTHING = {
 }
 
 
+@pytest.mark.slow
 def test_a_member_equals_its_lone_run_with_everything_switched_on():
   points = [
       {"seed": 0},

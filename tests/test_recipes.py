@@ -48,6 +48,7 @@ def results_of(folder):
   return json.loads((folder / "results" / "recipes.json").read_text())
 
 
+@pytest.mark.slow
 def test_trains_on_all_of_train_and_records(tmp_path, digits_dir):
   assert f"| `{NAME}` | none | " in trained(tmp_path, digits_dir)
   seed = results_of(tmp_path)["recipes"][NAME]["seeds"]["0"]

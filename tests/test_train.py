@@ -57,7 +57,9 @@ def uninterrupted(shared_dir, digits_dir, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("number", "code"), [
-    (signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
+    (signal.SIGKILL, -signal.SIGKILL),
+    pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+    pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)])
 def test_interrupted_and_resumed_equals_uninterrupted(
     number, code, uninterrupted, digits_dir, tmp_path):
   workdir, output = tmp_path / "run", tmp_path / "output"
@@ -144,7 +146,7 @@ def test_help_and_a_run_on_prepared_data_import_no_tensorflow(digits_dir, tmp_pa
   assert (tmp_path / "run" / "result.json").exists()
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", pytest.param("adamw", marks=pytest.mark.slow)])
 def test_a_loss_that_becomes_nan_stops_and_keeps_the_last_good_checkpoint(
     optimizer, digits_dir, tmp_path):
   # Decay by far more than the weights each step: they grow without bound, but not at once.
@@ -164,6 +166,7 @@ def test_a_loss_that_becomes_nan_stops_and_keeps_the_last_good_checkpoint(
   assert last_digest(tmp_path / "run")[0] == str(good)
 
 
+@pytest.mark.slow
 def test_profile_writes_a_trace(digits_dir, tmp_path):
   done = processes.run(
       *SHORT, f"--workdir={tmp_path}", "--profile", TFDS_DATA_DIR=str(digits_dir))
@@ -214,6 +217,7 @@ def test_stand_in_is_said_loudly_and_stays(tmp_path, digits_dir):
   assert "manual_dir" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_resumed_run_never_changes_its_dataset(tmp_path, digits_dir, mnist_dir):
   arguments = ("--config=configs/adam.py", "--config.num_epochs=40",
                "--config.model.features=(512,512)", f"--workdir={tmp_path / 'run'}")
@@ -259,6 +263,7 @@ def test_tensorboard_shows_a_run(uninterrupted):
     assert group["sessions"][0]["status"] == "STATUS_SUCCESS"
 
 
+@pytest.mark.slow
 def test_workdir_is_optional(tmp_path, digits_dir):
   done = subprocess.run(
       processes.command(f"--config={processes.ROOT / 'configs/adam.py'}", *SHORT[1:]), cwd=tmp_path,

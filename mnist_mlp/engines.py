@@ -4,6 +4,7 @@ An engine is a way to train a list of populations up to a share of their length.
 the folders of `trials.py`, so that one can go on with what another began.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -25,8 +26,6 @@ from mnist_mlp.reporting import Console
 from mnist_mlp.sweeps import Point
 from mnist_mlp.trials import DIVERGED, UNFINISHED, Member, Population, stop_early
 
-ENGINES = ("auto", "vmap", "processes")
-
 # On a CPU, nets with fewer weights train faster side by side in one program.
 _VMAP_WEIGHTS = 300_000
 
@@ -34,11 +33,12 @@ _VMAP_WEIGHTS = 300_000
 class Options(NamedTuple):
   """How to train a sweep."""
 
-  engine: str = "auto"        # see ENGINES
+  engine: str = "auto"        # 'vmap', 'processes', 'ray'; 'auto' is one of the first two
   max_members: int = 0        # largest population; 0 is as many as fit in memory
   processes: int = 0          # of the engine 'processes'; 0 is one for each core
   halving: int = 0            # at each rung, one run in so many goes on; 0 is off
   save_every: float = 30.0    # seconds between two checkpoints of a population
+  ray_address: str = ""       # of the engine 'ray'; '' is a cluster of this machine alone
 
 
 class Sweep:
@@ -48,6 +48,7 @@ class Sweep:
     """Touches no folder yet."""
     self.points, self.folder, self.console = list(points), Path(folder), console
     self.members = [Member(point, self.folder) for point in points]
+    self._by_name = {member.name: member for member in self.members}
     self._groups: dict[str, Group] = {}
     self._datasets: dict[str, data.Dataset] = {}
 
@@ -98,13 +99,16 @@ class Sweep:
 
   def _begun(self) -> Iterable[Population]:
     """Yields the populations that have a folder, those furthest in successive halving first."""
-    by_name = {member.name: member for member in self.members}
     paths = [path.parent for path in (self.folder / "populations").glob("*/members.json")]
     for path in sorted(paths, key=_stage, reverse=True):
       names = json.loads((path / "members.json").read_text())["members"]
-      if all(name in by_name for name in names):
-        members = [by_name[name] for name in names]
-        yield Population(path, self.group(members[0]), members)
+      if set(names) <= set(self._by_name):
+        yield self.population(path, names)
+
+  def population(self, path: Path, names: Sequence[str]) -> Population:
+    """Returns the population of some members, by their names."""
+    members = [self._by_name[name] for name in names]
+    return Population(path, self.group(members[0]), members)
 
   def _split(self, members: Sequence[Member], largest: int) -> list[Population]:
     group = self.group(members[0])
@@ -137,6 +141,10 @@ def run(sweep: Sweep, members: Sequence[Member], options: Options) -> None:
     member.folder.check_config(member.config)
     sweep.group(member)
   engine = options.engine if options.engine != "auto" else choose_engine(sweep, members, options)
+  if engine == "ray":
+    from mnist_mlp import ray_engine  # Here because Ray is an extra.
+    ray_engine.run(sweep, members, options)
+    return
   train, largest = {
       "vmap": (_train_here, options.max_members),
       "processes": (_train_in_processes, options.max_members or 1),
@@ -159,18 +167,12 @@ def choose_engine(sweep: Sweep, members: Sequence[Member], options: Options) -> 
   return "vmap" if alone or weights < _VMAP_WEIGHTS else "processes"
 
 
-def _until(population_group: Group, share: float) -> int:
-  return population_group.evaluation_step(round(share * population_group.length.total_steps))
-
-
 def _train_here(sweep: Sweep, populations: Sequence[Population], share: float, options) -> None:
   for number, population in enumerate(populations, 1):
     sweep.console.line(
         f"population {number} of {len(populations)}: {len(population.members)} runs of "
         f"{population.group.num_weights:,} weights as one program")
-    population.train(_until(population.group, share), sweep.console, options.save_every)
-    if not population.unfinished():
-      population.remove()
+    population.train_to(share, sweep.console, options.save_every)
 
 
 # Successive halving: Jamieson & Talwalkar 2016, "Non-stochastic best arm identification and
@@ -197,7 +199,7 @@ def _halve(
   and started again decides as before.
   """
   ranking = sorted(
-      contestants, key=lambda member: _accuracy(member, _until(sweep.group(member), share)),
+      contestants, key=lambda member: _accuracy(member, sweep.group(member).step_at(share)),
       reverse=True)
   going_on = ranking[:math.ceil(len(ranking) / options.halving)]
   losers = {member.name for member in ranking[len(going_on):]}
@@ -265,20 +267,11 @@ def _work(
   """Trains, in a process of its own, the populations that no other process holds."""
   _use_one_core(number)
   threading.Thread(target=_end_with_parent, daemon=True).start()
-  console = Console()
   with commandline.user_errors():
     sweep = Sweep(points, folder, _Quiet())
-    by_name = {member.name: member for member in sweep.members}
     for path, names in plan:
-      members = [by_name[name] for name in names]
-      population = Population(path, sweep.group(members[0]), members)
-      try:
-        if population.unfinished():
-          population.train(_until(population.group, share), console, options.save_every)
-          if not population.unfinished():
-            population.remove()
-      except HeldError:
-        continue
+      with contextlib.suppress(HeldError):
+        sweep.population(path, names).train_to(share, Console(), options.save_every)
 
 
 class _Quiet(Console):

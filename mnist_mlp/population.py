@@ -80,6 +80,10 @@ class Group:
     """Returns the first step from `step` on at which members are evaluated."""
     return min(-(-step // self.eval_every) * self.eval_every, self.length.total_steps)
 
+  def step_at(self, share: float) -> int:
+    """Returns the first step at which members are evaluated, after a share of the run."""
+    return self.evaluation_step(round(share * self.length.total_steps))
+
   def next_evaluation(self, step: int) -> int:
     """Returns the first step after `step` at which members are evaluated."""
     return self.evaluation_step(step + 1)

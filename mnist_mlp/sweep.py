@@ -7,6 +7,7 @@ A second start goes on with what the first one left; finished runs are kept. The
     sweep.json sweep.csv sweep.png
 """
 
+import importlib.util
 import sys
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from absl import flags
 from mnist_mlp import commandline, sweeps
 from mnist_mlp.errors import UsageError, listing
 
-_ENGINES = ("auto", "vmap", "processes")
+_ENGINES = ("auto", "vmap", "processes", "ray")
 
 _CONFIG = commandline.define_config()
 _WORKDIR = flags.DEFINE_string(
@@ -26,7 +27,7 @@ _POINTS = flags.DEFINE_string(
 _ENGINE = flags.DEFINE_enum(
     "engine", "auto", _ENGINES,
     "vmap: runs side by side in one program; processes: one single-threaded process a core, better "
-    "for large nets on a CPU; auto chooses by the number of weights")
+    "for large nets on a CPU; auto chooses by the number of weights; ray: a Ray cluster")
 _MAX_MEMBERS = flags.DEFINE_integer(
     "max_members", 0, "largest number of runs in one program; 0 is as many as fit in memory",
     lower_bound=0)
@@ -38,6 +39,9 @@ _HALVING = flags.DEFINE_integer(
 _SAVE_EVERY = flags.DEFINE_float(
     "save_every_seconds", 30.0, "seconds between two checkpoints of runs that train together",
     lower_bound=0.0)
+_RAY_ADDRESS = flags.DEFINE_string(
+    "ray_address", "", "of a running Ray cluster whose machines all see the workdir, for "
+    "--engine=ray; empty is a cluster of this machine alone")
 
 
 def main() -> None:
@@ -48,6 +52,7 @@ def main() -> None:
   points = sweeps.load(path, _CONFIG.value)
   _check_overrides(points)
   _check_halving()
+  _check_ray()
   chosen = sweeps.select(points, _POINTS.value)
   workdir = Path(_WORKDIR.value or f"runs/{Path(path).stem}-{time.strftime('%Y%m%d-%H%M%S')}")
   # Here because JAX and all that hangs on it take seconds, which --help and errors need not wait.
@@ -56,7 +61,8 @@ def main() -> None:
   environment.use_compilation_cache()
   sweep = engines.Sweep(points, workdir, Console())
   options = engines.Options(
-      _ENGINE.value, _MAX_MEMBERS.value, _PROCESSES.value, _HALVING.value, _SAVE_EVERY.value)
+      _ENGINE.value, _MAX_MEMBERS.value, _PROCESSES.value, _HALVING.value, _SAVE_EVERY.value,
+      _RAY_ADDRESS.value)
   members = [sweep.members[point.index] for point in chosen]
   engines.run(sweep, members, options)
   rows = leaderboard.write(workdir, sweep.members)
@@ -85,6 +91,14 @@ def _check_halving() -> None:
   if _HALVING.value and not _CONFIG.value.data.validation_examples:
     raise UsageError(
         "--halving compares runs by validation accuracy, but config.data.validation_examples is 0")
+
+
+def _check_ray() -> None:
+  if _RAY_ADDRESS.value and _ENGINE.value != "ray":
+    raise UsageError(f"--ray_address needs --engine=ray, but --engine is {_ENGINE.value}")
+  if _ENGINE.value == "ray" and importlib.util.find_spec("ray") is None:
+    raise UsageError(
+        "--engine=ray needs Ray, which is not installed: pip install 'mnist_mlp[ray]'")
 
 
 def _say_winner(leaderboard, rows, path, workdir: Path) -> None:

@@ -14,7 +14,7 @@ import contextlib
 import dataclasses
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +85,17 @@ class Population:
     """Returns the rows of the members that have to train on."""
     return [row for row, m in enumerate(self.members) if m.status() == UNFINISHED]
 
-  def train(self, until: int, console: Console, save_every: float) -> None:
+  def train(
+      self, until: int, console: Console, save_every: float,
+      saved: Callable[[int], None] = lambda step: None,
+  ) -> None:
     """Trains its unfinished members up to step `until`, from where its last checkpoint stands.
 
     Args:
       until: a step at which members are evaluated; the last one finishes them.
       console: for the population as a whole.
       save_every: seconds between two checkpoints.
+      saved: is called with the step of each checkpoint, once that is on disk.
 
     Raises:
       HeldError: another process trains it, or one of its unfinished members.
@@ -110,7 +114,17 @@ class Population:
         check_same_data(member.folder, self.group.dataset)
       _write_members(self)
       checkpoints = stack.enter_context(self.checkpoints(console))
-      _Run(self, rows, checkpoints, console, save_every).train(until)
+      _Run(self, rows, checkpoints, console, save_every, saved).train(until)
+
+  def train_to(
+      self, share: float, console: Console, save_every: float,
+      saved: Callable[[int], None] = lambda step: None,
+  ) -> None:
+    """Like `train`, up to a share of its length; deletes its folder if nobody has to go on."""
+    if self.unfinished():
+      self.train(self.group.step_at(share), console, save_every, saved)
+      if not self.unfinished():
+        self.remove()
 
   def remove(self) -> None:
     """Deletes its folder."""
@@ -135,9 +149,9 @@ class _Chunk:
 class _Run:
   """One start of a population."""
 
-  def __init__(self, p: Population, rows, checkpoints, console, save_every):
+  def __init__(self, p: Population, rows, checkpoints, console, save_every, saved):
     self.p, self.group, self.checkpoints, self.console = p, p.group, checkpoints, console
-    self.save_every = save_every
+    self.save_every, self.saved = save_every, saved
     self.environment = environment.describe()
     self.step, self.tree = self._restore()
     self.saved_at, self.saved_step = time.perf_counter(), self.step
@@ -201,6 +215,8 @@ class _Run:
   def _save(self) -> None:
     if self.step > self.saved_step:
       self.checkpoints.save(self.step, population.pack(self.tree), {})
+      self.checkpoints.wait()
+      self.saved(self.step)
       self.saved_at, self.saved_step = time.perf_counter(), self.step
 
   def _dispatch(self) -> _Chunk:
@@ -364,6 +380,7 @@ def stop_early(p: Population, losers: Sequence[Member], console: Console) -> Pop
   for member in losers:
     if member.status() != UNFINISHED:
       continue
+    member.folder.truncate_metrics(step)
     save_member(member, packed, p.members.index(member), about, p.group)
     summaries.write_session_end(member.folder.path, "success")
     member.stop(STOPPED, step)

@@ -9,6 +9,7 @@ import functools
 import math
 import os
 import signal
+import socket
 import time
 import warnings
 from collections.abc import Sequence
@@ -71,6 +72,7 @@ def _connect(options: Options) -> None:
       {"address": options.ray_address} if options.ray_address else
       # Not None, which would join any cluster that happens to run on this machine.
       {"address": "local", "include_dashboard": False})
+  _check_reachable(options.ray_address)
   try:
     with warnings.catch_warnings():
       # Ray forks to start its processes, which JAX warns of; they start other programs at once.
@@ -81,6 +83,17 @@ def _connect(options: Options) -> None:
   except (ConnectionError, ValueError) as error:
     reason = " ".join(str(error).split())
     raise RunError(f"cannot reach the Ray cluster {options.ray_address!r}: {reason}") from error
+
+
+def _check_reachable(address: str) -> None:
+  """Raises a RunError if nobody answers at HOST:PORT, for which Ray itself would wait minutes."""
+  host, colon, port = address.rpartition("://")[2].rpartition(":")
+  if not colon:
+    return
+  try:
+    socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+  except (OSError, ValueError) as error:
+    raise RunError(f"cannot reach a Ray cluster at --ray_address={address}: {error}") from error
 
 
 def _has_gpus() -> bool:

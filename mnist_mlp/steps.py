@@ -214,8 +214,12 @@ def train_step(
 
 
 def epoch_order(seed: jax.Array, epoch: jax.Array | int, num_examples: int) -> jax.Array:
-  """Returns the order of an epoch: int32 [num_examples], a permutation from (seed, epoch)."""
-  return jax.random.permutation(random_key(seed, _ORDER, epoch), num_examples)
+  """Returns the order of an epoch: int32 [num_examples], a permutation from (seed, epoch).
+
+  Sorted by random bits once, where jax.random.permutation sorts twice for the sake of equal draws:
+  those, 0.4 pairs in 60,000 on average, keep their order here.
+  """
+  return jnp.argsort(jax.random.bits(random_key(seed, _ORDER, epoch), (num_examples,)))
 
 
 def _batch(images, labels, order, index, size):

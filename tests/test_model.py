@@ -1,3 +1,5 @@
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -244,3 +246,16 @@ def test_create_model_passes_the_initializer_on():
   mlp = create(features=(), init="normal", init_scale=3.0)
   kernel = jax.jit(mlp.init)(jax.random.key(0), IMAGES)["params"]["Dense_0"]["kernel"]
   np.testing.assert_allclose(kernel.std(), 3.0, rtol=0.15)
+
+
+def test_narrow_product_has_the_gradients_of_a_plain_product():
+  x, kernel, weights = (
+      jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(7, 5), (5, 3), (7, 3)]))
+
+  def weighted(product):
+    return lambda *arguments: jnp.vdot(weights, product(*arguments))
+
+  found = jax.value_and_grad(weighted(model.narrow_product), (0, 1))(x, kernel)
+  jax.tree.map(
+      functools.partial(np.testing.assert_allclose, rtol=1e-5),
+      found, jax.value_and_grad(weighted(jnp.matmul), (0, 1))(x, kernel))

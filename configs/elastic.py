@@ -5,9 +5,8 @@
 Simard, Steinkraus & Platt, "Best practices for convolutional neural networks applied to visual
 document analysis", 2003: 0.7% test error (1.6% without distortions), with the same net, sigma and
 alpha, by gradient descent of rate 0.005, times 0.3 every 100 epochs. Here AdamW with cosine decay
-and a moving average of the weights need 60 epochs.
-
-Measured: 0.74 ± 0.04% test error, 5 seeds.
+and a moving average of the weights need 85 epochs, and a little rotation, scaling and shift helps
+on validation.
 """
 
 from mnist_mlp import config
@@ -15,13 +14,16 @@ from mnist_mlp import config
 
 def get_config():
   c = config.default()
-  c.num_epochs = 60.0
+  c.num_epochs = 85.0
   c.batch_size = 128
   c.eval_every_epochs = 5.0
   c.model.features = (800,)
   c.model.activation = "tanh"
   c.augment.elastic_alpha = 34.0
   c.augment.elastic_sigma = 4.0
+  c.augment.rotation = 8.0
+  c.augment.scale = 0.08
+  c.augment.shift = 0.5
   c.optimizer.name = "adamw"
   c.optimizer.learning_rate = 2e-3
   c.optimizer.weight_decay = 1e-2

@@ -95,7 +95,7 @@ class MLP(nn.Module):
       x = (x - mean.value) / std.value
     return x.astype(self.dtype)
 
-  def _dense(self, width: int, use_bias: bool = True, dot_general: Callable = None) -> nn.Dense:
+  def _dense(self, width: int, use_bias: bool = True, **options) -> nn.Dense:
     zeros, normal = nn.initializers.zeros_init(), nn.initializers.normal(self.init_scale)
     return nn.Dense(
         width,
@@ -104,7 +104,7 @@ class MLP(nn.Module):
         param_dtype=jnp.float32,
         kernel_init=kernel_initializer(self.init_name, self.init_scale),
         bias_init=normal if self.init_biases else zeros,
-        dot_general=dot_general,
+        **options,
     )
 
   def _normalize(self, x: jax.Array, train: bool) -> jax.Array:

@@ -249,8 +249,8 @@ def test_create_model_passes_the_initializer_on():
 
 
 def test_narrow_product_has_the_gradients_of_a_plain_product():
-  x, kernel, weights = (
-      jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(7, 5), (5, 3), (7, 3)]))
+  shapes = [(7, 5), (5, 3), (7, 3)]
+  x, kernel, weights = (jax.random.normal(jax.random.key(i), s) for i, s in enumerate(shapes))
 
   def weighted(product):
     return lambda *arguments: jnp.vdot(weights, product(*arguments))

@@ -171,8 +171,10 @@ class Reporter:
     if not self._pictures_wanted:
       return
     flat = jax.tree_util.tree_leaves_with_path(params)
+    # TensorBoard opens the first groups of tags by name, which are then those of test and train.
     self._writer.write_histograms(step, {
-        "/".join(str(key.key) for key in path): np.asarray(leaf) for path, leaf in flat})
+        "/".join(["weights", *(str(key.key) for key in path)]): np.asarray(leaf)
+        for path, leaf in flat})
     self._last_histogram = step
 
   def test(

@@ -32,6 +32,7 @@ def default() -> ConfigDict:
 
   c.data = ConfigDict()
   c.data.name = "mnist"         # str: a TFDS image classification dataset, or 'digits'
+  c.data.files = ""             # str, folder with files of one's own instead; see files.py
   c.data.data_dir = ""          # str, folder of prepared data; '' is TFDS's own default
   c.data.manual_dir = ""        # str, folder with the dataset's original download files
   c.data.offline = "digits"     # str, embedded stand-in when the data cannot be had; '' is an error
@@ -226,6 +227,9 @@ def _inside(value: float, interval: str) -> bool:
 
 
 def _check_together(config: ConfigDict) -> None:
+  if config.data.files and config.data.manual_dir:
+    raise UsageError("config.data.files and config.data.manual_dir are both set; files are one's "
+                     "own, and manual_dir holds those of config.data.name: leave one of them empty")
   for name in ("num", "eval_every"):
     if not (config[f"{name}_epochs"] or config[f"{name}_steps"]):
       raise UsageError(

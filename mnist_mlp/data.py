@@ -1,61 +1,43 @@
-"""Any TFDS image classification dataset, as uint8 arrays in memory.
+"""Any TFDS image classification dataset, or one's own files, as uint8 arrays in memory.
 
 TFDS prepares a dataset once, as ArrayRecord files, which is the only time that TensorFlow is
-imported. The decoded arrays are kept beside these files, so that later runs only map them into
-memory, without TFDS. What this module adds to a TFDS data folder lies in its folder `mnist_mlp`.
+imported. The decoded arrays are kept beside these files, see `cache`, so that later runs only map
+them into memory, without TFDS.
 
-Another source of pictures is another function that returns `_Arrays`, called by `_obtain`.
+Another source of pictures is another class like `_Registered`, made by `_obtain`.
 """
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
-import importlib.metadata
 import importlib.util
 import io
-import json
 import os
 import shutil
 import threading
 import time
 import urllib.parse
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from mnist_mlp import cache, files
+from mnist_mlp.cache import Arrays, Report, Split
 from mnist_mlp.errors import RunError, UsageError, UserError, did_you_mean, listing
 
 _EMBEDDED = {"digits": "1.0.0"}  # name: version, known without importing TFDS
 _FULL_SIZE = 60_000    # train examples that `validation_examples` is meant for, before a stand-in
 _PROBE_SECONDS = 6.0   # within which the hosts of a dataset's files must answer
-_CACHE_FORMAT = 1      # goes up when the layout of the cache changes
 _BATCH = 1000          # records decoded at a time, three times as fast as one by one
-
-Report = Callable[[str], None]
-
-
-class Split(NamedTuple):
-  """Examples, in the order of the prepared files; the arrays are read-only."""
-
-  images: np.ndarray  # uint8 [N, H, W, C]
-  labels: np.ndarray  # int32 [N], in [0, num_classes)
-
-  @property
-  def num_examples(self) -> int:
-    """N."""
-    return len(self.labels)
-
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
   """A dataset's three splits, and what a result must say about them."""
 
-  name: str                     # as TFDS knows it: 'mnist', 'emnist/digits'
+  name: str                     # as TFDS knows it: 'mnist', 'emnist/digits'; or of one's folder
   version: str
   train: Split
   validation: Split             # the last examples of TFDS's train split; may be empty
@@ -90,17 +72,6 @@ class Dataset:
     }
 
 
-class _Arrays(NamedTuple):
-  """A dataset as every way to obtain one returns it: complete, validation still in train."""
-
-  version: str
-  class_names: tuple[str, ...]
-  train: Split
-  test: Split
-  fingerprint: str
-  source: str
-
-
 class _UnavailableError(RunError):
   """The dataset is not on this machine and cannot be downloaded."""
 
@@ -109,7 +80,7 @@ def load(options: ConfigDict, *, report: Report = print, only: str | None = None
   """Returns the dataset that `options`, the config's `data` section, asks for, or its stand-in.
 
   Args:
-    options: `name`, `data_dir`, `manual_dir`, `offline`, `validation_examples`.
+    options: `name`, `files`, `data_dir`, `manual_dir`, `offline`, `validation_examples`.
     report: called with lines that say which data is used and what takes time.
     only: the dataset that a resumed run was started on; nothing else is then returned.
 
@@ -119,7 +90,7 @@ def load(options: ConfigDict, *, report: Report = print, only: str | None = None
   """
   folder = _data_folder(options.data_dir)
   name, arrays = _obtain(options, folder, report, only)
-  stand_in_for = options.name if name != options.name else ""
+  stand_in_for = options.name if name != options.name and not options.files else ""
   examples, total = options.validation_examples, arrays.train.num_examples
   if stand_in_for and examples:
     examples = max(1, round(examples * total / _FULL_SIZE))
@@ -146,12 +117,40 @@ def _data_folder(data_dir: str) -> Path:
   return Path(folder).expanduser().absolute()
 
 
+@dataclasses.dataclass(frozen=True)
+class _Registered:
+  """A dataset that TFDS knows by name. `files.Source` has the same members."""
+
+  name: str        # as people call it
+  manual_dir: str
+
+  @property
+  def key(self) -> str:
+    """The name that TFDS and the cache have for it."""
+    return self.name
+
+  def builder(self, folder: Path) -> Any:
+    """Returns the TFDS builder for a data folder; touches no network."""
+    return _open_builder(self.name, folder)
+
+  def origin(self, folder: Path, builder: Any) -> str:
+    """Returns in words what it can be prepared from, once it is clear that it can."""
+    return _find_origin(self.name, folder, builder, self.manual_dir)
+
+  def superseded(self, folder: Path) -> list[Path]:
+    """Returns what a new preparation makes useless."""
+    del folder
+    return []
+
+
 def _obtain(
-    options: ConfigDict, folder: Path, report: Report, only: str | None) -> tuple[str, _Arrays]:
+    options: ConfigDict, folder: Path, report: Report, only: str | None) -> tuple[str, Arrays]:
   """Returns the name and the arrays of the dataset asked for, or of its stand-in."""
   name = only or options.name
   try:
-    return name, _through_tfds(name, folder, options.manual_dir, report)
+    if options.files:
+      return _own_files(options.files, folder, report, only)
+    return name, _through_tfds(_Registered(name, options.manual_dir), folder, report)
   except UserError as error:
     if only:
       raise RunError(f"this run was started on {only!r} and needs it to go on: {error}") from error
@@ -159,39 +158,58 @@ def _obtain(
       raise
     report(f"data: {error}\ndata: going on with {options.offline!r} INSTEAD of {name!r}; "
            "--config.data.offline= makes this an error")
-  return options.offline, _through_tfds(options.offline, folder, options.manual_dir, report)
+  stand_in = _Registered(options.offline, options.manual_dir)
+  return options.offline, _through_tfds(stand_in, folder, report)
 
 
-def _through_tfds(name: str, folder: Path, manual_dir: str, report: Report) -> _Arrays:
+def _own_files(
+    path: str, folder: Path, report: Report, only: str | None) -> tuple[str, Arrays]:
+  source = files.find(path)
+  if only not in (None, source.name):
+    raise RunError(f"config.data.files names another dataset, {source.name!r}")
+  report(f"data: {source.name} is made of {source.origin()}")
+  return source.name, _through_tfds(source, folder, report)
+
+
+def _through_tfds(
+    dataset: _Registered | files.Source, folder: Path, report: Report) -> Arrays:
   """Returns the arrays from the cache, else from the prepared files, which are made if need be."""
-  arrays = _read_cache(name, folder)
+  name, key = dataset.name, dataset.key
+  arrays = _read_cache(key, folder)
   if arrays is not None:
     report(f"data: {name} {arrays.version}, {arrays.source}")
     return arrays
-  builder = _open_builder(name, folder)
+  builder = dataset.builder(folder)
   if _is_prepared(builder):
-    source = _source(builder.data_dir)
+    source = cache.describe(builder.data_dir)
     report(f"data: {name} {builder.version}, {source}, to be decoded once")
   else:
-    origin = _find_origin(name, folder, builder, manual_dir)
-    source = f"{_source(builder.data_dir)} from {origin}"
+    origin = dataset.origin(folder, builder)
+    source = f"{cache.describe(builder.data_dir)} from {origin}"
     report(f"data: preparing {name} {builder.version}, once, from {origin}")
-  with _lock(folder, report) as obstacle:
-    arrays = _read_cache(name, folder)  # Another process may have made it meanwhile.
+  with cache.lock(folder, report) as obstacle:
+    arrays = _read_cache(key, folder)  # Another process may have made it meanwhile.
     if arrays is not None:
       return arrays
     if not _is_prepared(builder):
       if obstacle:
         raise RunError(f"{name} must be prepared, but its folder cannot be written: {obstacle}")
-      _prepare(name, folder, manual_dir, Path(builder.data_dir))
-      builder = _open_builder(name, folder)
+      _prepare(dataset, folder, Path(builder.data_dir))
+      builder = dataset.builder(folder)
     arrays = _decode(name, builder)
-    obstacle = obstacle or _write_cache(name, folder, arrays, Path(builder.data_dir))
+    obstacle = obstacle or cache.write(key, folder, arrays, Path(builder.data_dir))
     if obstacle:
       report(f"data: every start will decode {name} anew, as nothing can be kept: {obstacle}")
     else:
-      arrays = _read_cache(name, folder) or arrays
+      arrays = _read_cache(key, folder) or arrays
   return arrays._replace(source=source)
+
+
+def _read_cache(key: str, folder: Path) -> Arrays | None:
+  arrays = cache.read(key, folder)
+  if arrays is not None and arrays.version != _EMBEDDED.get(key, arrays.version):
+    return None
+  return arrays
 
 
 def _open_builder(name: str, folder: Path) -> Any:
@@ -230,10 +248,6 @@ def _check_features(name: str, info: Any, kinds: Any) -> None:
 
 def _is_prepared(builder: Any) -> bool:
   return (Path(builder.data_dir) / "dataset_info.json").is_file()
-
-
-def _source(prepared: str | Path) -> str:
-  return f"prepared in {prepared}"
 
 
 def _find_origin(name: str, folder: Path, builder: Any, manual_dir: str) -> str:
@@ -299,9 +313,9 @@ def _probe_host(host: str, url: str, problems: dict[str, str]) -> None:
     problems[host] = f"cannot be reached ({type(error).__name__})"
 
 
-def _prepare(name: str, folder: Path, manual_dir: str, target: Path) -> None:
+def _prepare(dataset: _Registered | files.Source, folder: Path, target: Path) -> None:
   """Has TFDS write `target`, which appears complete or not at all; the lock must be held."""
-  scratch = _scratch(folder)
+  scratch, manual_dir = cache.scratch(folder), dataset.manual_dir
   try:
     if target.exists():
       raise FileExistsError("that folder exists, but holds no complete dataset; move it away")
@@ -314,16 +328,20 @@ def _prepare(name: str, folder: Path, manual_dir: str, target: Path) -> None:
           extract_dir=scratch / "extracted",
           manual_dir=Path(manual_dir).expanduser() if manual_dir else None,
           try_download_gcs=False)
-      builder = tfds.builder(name, data_dir=scratch)
+      builder = dataset.builder(scratch)
       builder.download_and_prepare(
           download_dir=scratch / "downloads", download_config=config, file_format="array_record")
     target.parent.mkdir(parents=True, exist_ok=True)
     os.rename(builder.data_dir, target)
+    for old in dataset.superseded(folder):
+      shutil.rmtree(old, ignore_errors=True)
+  except UserError:
+    raise
   except Exception as error:
-    raise RunError(f"{name} could not be prepared in {target}: {error}") from error
+    raise RunError(f"{dataset.name} could not be prepared in {target}: {error}") from error
 
 
-def _decode(name: str, builder: Any) -> _Arrays:
+def _decode(name: str, builder: Any) -> Arrays:
   """Returns the arrays of a prepared dataset, read record by record and checked."""
   missing = {"train", "test"} - set(builder.info.splits)
   if missing:
@@ -335,13 +353,19 @@ def _decode(name: str, builder: Any) -> _Arrays:
   except Exception as error:
     raise RunError(f"{name} cannot be read from {builder.data_dir}: {error}. "
                    "If you remove that folder, it is prepared anew") from error
-  class_names = tuple(builder.info.features[builder.info.supervised_keys[1]].names)
-  return _Arrays(str(builder.version), class_names, train, test, _fingerprint(train, test),
-                 _source(builder.data_dir))
+  class_names = tuple(builder.info.features[_keys(builder)[1]].names)
+  return Arrays(
+      str(builder.version), class_names, train, test, cache.fingerprint(train, test),
+      cache.describe(builder.data_dir))
+
+
+def _keys(builder: Any) -> tuple[str, str]:
+  """Returns the names of the picture and of the label in an example."""
+  return builder.info.supervised_keys or ("image", "label")
 
 
 def _decode_split(builder: Any, split: str) -> Split:
-  image_key, label_key = builder.info.supervised_keys
+  image_key, label_key = _keys(builder)
   feature = builder.info.features[image_key]
   num_classes = builder.info.features[label_key].num_classes
   count = builder.info.splits[split].num_examples
@@ -399,103 +423,3 @@ def _quiet() -> Iterator[None]:
       yield
   finally:
     logging.set_verbosity(verbosity)
-
-
-def _own(folder: Path) -> Path:
-  return folder / "mnist_mlp"
-
-
-def _scratch(folder: Path) -> Path:
-  """Where everything is made, under the lock; it is renamed when complete, or else swept away."""
-  return _own(folder) / ".unfinished"
-
-
-def _cache(name: str, folder: Path) -> Path:
-  return _own(folder) / urllib.parse.quote(name, safe="")
-
-
-@contextlib.contextmanager
-def _lock(folder: Path, report: Report) -> Iterator[str]:
-  """Holds the lock of `folder`; yields '', or in words why it cannot be had."""
-  with contextlib.ExitStack() as stack:
-    try:
-      _own(folder).mkdir(parents=True, exist_ok=True)
-      file = stack.enter_context(open(_own(folder) / ".lock", "w"))
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
-        report(f"data: waiting for another process that prepares data in {folder}")
-        fcntl.flock(file, fcntl.LOCK_EX)
-      obstacle = ""
-    except OSError as error:
-      obstacle = str(error)
-    else:
-      shutil.rmtree(_scratch(folder), ignore_errors=True)  # What a killed process left.
-      stack.callback(shutil.rmtree, _scratch(folder), ignore_errors=True)
-    yield obstacle
-
-
-def _write_cache(name: str, folder: Path, arrays: _Arrays, prepared: Path) -> str:
-  """Replaces the cache of a dataset; returns '', or in words why it cannot. Needs the lock."""
-  scratch, cache = _scratch(folder) / "cache", _cache(name, folder)
-  facts = json.dumps({
-      "made_by": _maker(),
-      "prepared": str(prepared.relative_to(folder)),
-      "identity": _identity(prepared),
-      "version": arrays.version,
-      "class_names": arrays.class_names,
-      "fingerprint": arrays.fingerprint,
-  })
-  try:
-    shutil.rmtree(cache, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    for split in ("train", "test"):
-      for field, array in getattr(arrays, split)._asdict().items():
-        np.save(scratch / f"{split}_{field}.npy", array)
-    (scratch / "facts.json").write_text(f"{zlib.crc32(facts.encode()):08x}\n{facts}")
-    os.rename(scratch, cache)
-  except OSError as error:
-    return str(error)
-  return ""
-
-
-def _read_cache(name: str, folder: Path) -> _Arrays | None:
-  """Returns the cached arrays, mapped into memory, or None unless they are whole and current."""
-  cache = _cache(name, folder)
-  try:
-    checksum, text = (cache / "facts.json").read_text().split("\n")
-    facts = json.loads(text)
-    train, test = (
-        Split(*(np.asarray(np.load(cache / f"{split}_{field}.npy", mmap_mode="r"))
-                for field in Split._fields)) for split in ("train", "test"))
-    prepared = folder / facts["prepared"]
-    valid = (
-        checksum == f"{zlib.crc32(text.encode()):08x}"
-        and facts["made_by"] == _maker()
-        and facts["identity"] == _identity(prepared)
-        and facts["version"] == _EMBEDDED.get(name, facts["version"])
-        and facts["fingerprint"] == _fingerprint(train, test))
-  except Exception:  # Whatever is wrong with a cache, it is no more than a cache.
-    return None
-  if not valid:
-    return None
-  return _Arrays(facts["version"], tuple(facts["class_names"]), train, test,
-                 facts["fingerprint"], _source(prepared))
-
-
-def _maker() -> list:
-  return [_CACHE_FORMAT, importlib.metadata.version("tensorflow-datasets")]
-
-
-def _identity(prepared: Path) -> list[list]:
-  """Returns what changes whenever the prepared files do."""
-  return [[path.name, path.stat().st_size, path.stat().st_mtime_ns]
-          for path in sorted(prepared.iterdir())]
-
-
-def _fingerprint(*splits: Split) -> str:
-  """Returns a hex digest of the arrays' shapes, types and contents."""
-  crcs = []
-  for array in (array for split in splits for array in split):
-    crcs.append(zlib.crc32(array, zlib.crc32(f"{array.dtype}{array.shape}".encode())))
-  return "".join(f"{crc:08x}" for crc in crcs)

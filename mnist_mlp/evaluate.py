@@ -71,7 +71,7 @@ def _load_data(run: Any, name: str | None) -> Any:
     train.check_same_data(run.folder, dataset)
     return dataset
   options = run.config.data.copy_and_resolve_references()
-  options.update(name=name, manual_dir="", offline="")
+  options.update(name=name, files="", manual_dir="", offline="")
   if _SPLIT.value != "validation":
     options.validation_examples = 0
   try:

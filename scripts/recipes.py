@@ -121,7 +121,7 @@ def _prepare_data(config: Path) -> int:
   loaded = commandline.load_config(config)
   for override in _OVERRIDE.value:
     name, _, value = override.partition("=")
-    if name in ("data.name", "data.data_dir", "data.manual_dir"):
+    if name in ("data.name", "data.files", "data.data_dir", "data.manual_dir"):
       loaded.data[name.removeprefix("data.")] = value
   loaded.data.offline = ""
   loaded.data.validation_examples = 0

@@ -20,7 +20,7 @@ import pytest
 import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 
-from mnist_mlp import config, data, digits
+from mnist_mlp import cache, config, data, digits
 from mnist_mlp.errors import RunError, UsageError
 
 UNREACHABLE = "example.org cannot be reached (ConnectionError)"
@@ -250,15 +250,15 @@ def test_cache_follows_the_prepared_files(digits_copy):
   assert "preparing digits" in load(digits_copy)[1]
 
 
-@pytest.mark.parametrize("name, value", [
-    ("_CACHE_FORMAT", 99), ("_EMBEDDED", {"digits": "9.0.0"})])
-def test_cache_of_other_code_is_rebuilt(digits_copy, monkeypatch, name, value):
-  monkeypatch.setattr(data, name, value)
+@pytest.mark.parametrize("module, name, value", [
+    (cache, "_FORMAT", 99), (data, "_EMBEDDED", {"digits": "9.0.0"})])
+def test_cache_of_other_code_is_rebuilt(digits_copy, monkeypatch, module, name, value):
+  monkeypatch.setattr(module, name, value)
   assert "decoded once" in load(digits_copy)[1]
 
 
 def test_cache_of_another_tfds_is_rebuilt(digits_copy, monkeypatch):
-  monkeypatch.setattr(data.importlib.metadata, "version", lambda package: "99.0")
+  monkeypatch.setattr(cache.importlib.metadata, "version", lambda package: "99.0")
   assert "decoded once" in load(digits_copy)[1]
 
 

@@ -5,6 +5,7 @@
 After a published program that trains all its epochs as one compiled loop over a scan; it ended in
 an error and published no figure. Its full-batch variant is scan_adam_full_batch.py. Its other
 losses: --config.loss.name=squared_error or sigmoid_cross_entropy; its L2 penalty: --config.loss.l2.
+Its data, Parquet files whose rows hold PNG bytes and a label: --config.data.files=FOLDER.
 """
 
 from mnist_mlp import config

@@ -418,11 +418,28 @@ def test_run_on_parquet(tmp_path):
   assert result["dataset"]["name"] == "mine" and result["dataset"]["stand_in_for"] == ""
   assert result["dataset"]["examples"] == {"train": 100, "validation": 20, "test": 40}
   assert result["test"]["accuracy"] > 0.6
-  process = run("--json", f"--workdir={tmp_path / 'run'}", module="mnist_mlp.evaluate")
-  assert json.loads(process.stdout)["accuracy"] == pytest.approx(result["test"]["accuracy"])
   rows(labels=[0] * 40)(tmp_path / "mine")
   with pytest.raises(RunError, match="was started on other data of the name 'mine'"):
     train_and_evaluate(c, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_commands_on_pictures(tmp_path, digits_dir):
+  write_pictures(tmp_path / "mine")
+  shutil.copytree(digits_dir, tmp_path / "data")
+  workdir = f"--workdir={tmp_path / 'run'}"
+  process = run(
+      "--config=configs/quick.py", f"--config.data.files={tmp_path / 'mine'}", workdir,
+      f"--config.data.data_dir={tmp_path / 'data'}", "--config.data.validation_examples=20",
+      "--config.batch_size=20", "--config.model.features=32,")
+  assert process.returncode == 0, process.stderr
+  result = json.loads((tmp_path / "run" / "result.json").read_text())
+  process = run("--json", workdir, module="mnist_mlp.evaluate")
+  report = json.loads(process.stdout)
+  assert report["dataset"] == "mine" and report["examples"] == 40
+  assert report["accuracy"] == pytest.approx(result["test"]["accuracy"])
+  process = run("--dataset=digits", workdir, module="mnist_mlp.evaluate")
+  assert process.returncode == 2 and "'digits', with images of (28, 28, 1)" in process.stderr
 
 
 def test_mnists_original_files(mnist_files):

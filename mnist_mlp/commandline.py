@@ -60,6 +60,8 @@ def _parse(argv: Sequence[str], *, positional: bool) -> list[str]:
       _check_names(argv, load_config(path))
     try:
       rest = flags.FLAGS(list(argv))[1:]
+    except SystemExit:
+      sys.exit(0)  # --help was given, after which absl would exit with 1
     except flags.IllegalFlagValueError as error:
       raise UsageError(_wrong_value(str(error))) from error
     except flags.Error as error:

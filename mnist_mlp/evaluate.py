@@ -1,7 +1,8 @@
 """Says how good a run's net is: python -m mnist_mlp.evaluate --workdir=RUN [--split=test].
 
 Accuracy, loss, precision and recall of each class, confusions, calibration and the worst mistakes,
-as text or JSON; the same and the figures are written to RUN/evaluation/DATASET-SPLIT/.
+as text or JSON; the same and the figures are written to RUN/evaluation/DATASET-SPLIT/. Several
+--workdir make a committee, which averages what their nets say.
 """
 
 import json
@@ -15,7 +16,8 @@ from absl import flags
 from mnist_mlp import commandline
 from mnist_mlp.errors import RunError, UsageError, UserError, did_you_mean, listing
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run whose net is evaluated")
+_WORKDIR = flags.DEFINE_multi_string(
+    "workdir", None, "folder of the run whose net is evaluated; several make a committee")
 _SPLIT = flags.DEFINE_string("split", "test", "what to evaluate on: test, validation or train")
 _DATASET = flags.DEFINE_string(
     "dataset", None, "another dataset than the run's, with images and classes of the same shape")
@@ -39,7 +41,7 @@ def main() -> None:
   # Here because JAX and all that hangs on it take seconds, which --help and errors need not wait.
   from mnist_mlp import environment, inference
   environment.use_compilation_cache()
-  run = inference.load_run(_WORKDIR.value, best=_BEST.value)
+  run = inference.load_nets(_WORKDIR.value, best=_BEST.value)
   dataset = _load_data(run, _DATASET.value)
   split = getattr(dataset, _SPLIT.value)
   if not split.num_examples:
@@ -47,13 +49,13 @@ def main() -> None:
         f"--split is {_SPLIT.value!r}, but config.data.validation_examples of the run is 0")
   logits = run.logits(split.images)
   probabilities = run.probabilities(logits)
-  about = {
-      "workdir": str(run.folder.path), "step": run.step, "dataset": dataset.name,
-      "split": _SPLIT.value}
+  members = [{"workdir": str(run.folder.path), "step": run.step} for run in run.members]
+  about = {"runs": members, "dataset": dataset.name, "split": _SPLIT.value}
   report = {**about, **measure(run, split.labels, logits, probabilities)}
   text = _text(report)
   print(json.dumps(report, indent=2) if _JSON.value else text)
   name = f"{dataset.name}-{_SPLIT.value}".replace("/", "-") + ("-best" if _BEST.value else "")
+  name += f"-committee-of-{len(_WORKDIR.value)}" if len(_WORKDIR.value) > 1 else ""
   folder = run.folder.path / "evaluation" / name
   _write(folder, text, report, _draw(run, split, probabilities))
   print(f"figures and this report: {folder}", file=sys.stderr)
@@ -90,7 +92,7 @@ def measure(run: Any, labels: Any, logits: Any, probabilities: Any) -> dict[str,
   """Returns the numbers of a report, ready for JSON.
 
   Args:
-    run: an `inference.Run`.
+    run: an `inference.Run` or `inference.Committee`.
     labels: int32 [N].
     logits: float32 [N, classes].
     probabilities: float64 [N, classes].
@@ -98,11 +100,8 @@ def measure(run: Any, labels: Any, logits: Any, probabilities: Any) -> dict[str,
   import numpy as np
   from sklearn import metrics
 
-  from mnist_mlp import figures, losses
+  from mnist_mlp import figures
   names, predictions = run.class_names, logits.argmax(-1)
-  loss = losses.per_example(
-      run.config.loss.name, logits, labels, run.state.scalars["label_smoothing"],
-      run.config.loss.mean_over_classes)
   scores = metrics.precision_recall_fscore_support(
       labels, predictions, labels=range(len(names)), zero_division=0)
   wrong = np.flatnonzero(predictions != labels)
@@ -112,7 +111,7 @@ def measure(run: Any, labels: Any, logits: Any, probabilities: Any) -> dict[str,
       "examples": len(labels),
       "mistakes": len(wrong),
       "accuracy": float(metrics.accuracy_score(labels, predictions)),
-      "loss": float(np.asarray(loss).mean(dtype=np.float64)),
+      "loss": float(run.losses(logits, labels).mean(dtype=np.float64)),
       "expected_calibration_error": figures.expected_calibration_error(labels, probabilities),
       "classes": [
           {"name": name, "precision": float(p), "recall": float(r), "f1": float(f),
@@ -129,10 +128,11 @@ def measure(run: Any, labels: Any, logits: Any, probabilities: Any) -> dict[str,
 
 def _text(report: Mapping[str, Any]) -> str:
   classes, mistakes = report["classes"], report["worst_mistakes"]
+  nets = listing(f"{run['workdir']} at step {run['step']}" for run in report["runs"])
+  by = "the net of" if len(report["runs"]) == 1 else "the committee of"
   width = max(len("class"), *(len(row["name"]) for row in classes))
   lines = [
-      f"{report['dataset']} {report['split']}, by the net of {report['workdir']} at step "
-      f"{report['step']}",
+      f"{report['dataset']} {report['split']}, by {by} {nets}",
       f"accuracy {report['accuracy']:.2%}: {report['mistakes']} of {report['examples']:,} images "
       f"wrong; loss {report['loss']:.4f}; calibration error "
       f"{report['expected_calibration_error']:.2%}",

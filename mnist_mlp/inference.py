@@ -19,7 +19,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 
-from mnist_mlp import checkpoint, steps
+from mnist_mlp import checkpoint, losses, steps
 from mnist_mlp.data import Dataset, Split
 from mnist_mlp.errors import RunError, UsageError, listing
 from mnist_mlp.metrics import TrainMetrics
@@ -93,6 +93,68 @@ class Run:
       scores = np.exp(logits - logits.max(-1, keepdims=True))
     return scores / scores.sum(-1, keepdims=True)
 
+  def losses(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns float32 [N], the run's loss of each example."""
+    return np.asarray(losses.per_example(
+        self.config.loss.name, logits, labels, self.state.scalars["label_smoothing"],
+        self.config.loss.mean_over_classes))
+
+  @property
+  def members(self) -> tuple["Run"]:
+    """Itself, as if it were a committee."""
+    return (self,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Committee:
+  """Several runs' nets, whose probabilities are averaged (Meier et al. 2011); used like a run."""
+
+  members: tuple[Run, ...]
+
+  @property
+  def first(self) -> Run:
+    """The member whose data and folder stand for those of all."""
+    return self.members[0]
+
+  def logits(self, images: np.ndarray) -> np.ndarray:
+    """Returns float64 [N, classes], logarithms of the mean probabilities."""
+    members = [member.probabilities(member.logits(images)) for member in self.members]
+    return np.log(np.maximum(np.mean(members, axis=0), np.finfo(np.float64).tiny))
+
+  def probabilities(self, logits: np.ndarray) -> np.ndarray:
+    """Returns float64 [N, classes], rows that sum to 1."""
+    return np.exp(logits)
+
+  def losses(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns float64 [N], the cross-entropy of each example, whatever the members' loss is."""
+    return -logits[np.arange(len(labels)), labels]
+
+  folder = property(lambda self: self.first.folder)
+  config = property(lambda self: self.first.config)
+  facts = property(lambda self: self.first.facts)
+  class_names = property(lambda self: self.first.class_names)
+  image_shape = property(lambda self: self.first.image_shape)
+
+
+def load_nets(workdirs: Sequence[str | os.PathLike], *, best: bool = False) -> Run | Committee:
+  """Returns the net of a run, or the committee of several.
+
+  Args:
+    workdirs: the folders of the runs, at least one.
+    best: takes the checkpoints of the best validation accuracy rather than the last.
+
+  Raises:
+    UsageError, RunError: as `load_run`; or the runs were trained on different data.
+  """
+  members = tuple(load_run(workdir, best=best) for workdir in workdirs)
+  for member in members[1:]:
+    if member.facts["fingerprint"] != members[0].facts["fingerprint"]:
+      raise UsageError(
+          f"a committee needs runs on the same data, but {member.folder.path} was trained on other "
+          f"data ({member.facts['name']}) than {members[0].folder.path} "
+          f"({members[0].facts['name']})")
+  return Committee(members) if len(members) > 1 else members[0]
+
 
 def load_run(workdir: str | os.PathLike, *, best: bool = False) -> Run:
   """Returns the net of a run, finished or not, without its data; writes nothing.
@@ -147,7 +209,7 @@ def _placeholder(facts: dict[str, Any]) -> Dataset:
       stand_in_for=facts["stand_in_for"], source="")
 
 
-def check_takes_digits(run: Run) -> None:
+def check_takes_digits(run: Run | Committee) -> None:
   """Raises a UsageError unless the run was trained on images like MNIST's, 28x28x1."""
   if run.image_shape != (_SIZE, _SIZE, 1):
     shape = "x".join(map(str, run.image_shape))
@@ -156,7 +218,7 @@ def check_takes_digits(run: Run) -> None:
         "pictures are made into images like MNIST's, 28x28x1; give another --workdir")
 
 
-def classify(run: Run, pictures: Sequence[Prepared]) -> list[Prediction]:
+def classify(run: Run | Committee, pictures: Sequence[Prepared]) -> list[Prediction]:
   """Returns what the net says of each picture."""
   images = [picture.pixels for picture in pictures if picture.pixels is not None]
   rows = iter(run.probabilities(run.logits(np.stack(images))) if images else ())
@@ -165,7 +227,7 @@ def classify(run: Run, pictures: Sequence[Prepared]) -> list[Prediction]:
       else Prediction(None, {}, "no ink") for picture in pictures]
 
 
-def _read(run: Run, row: np.ndarray, doubt: str) -> Prediction:
+def _read(run: Run | Committee, row: np.ndarray, doubt: str) -> Prediction:
   by_name = dict(zip(run.class_names, row.tolist(), strict=True))
   label = max(by_name, key=by_name.get)
   if not doubt and by_name[label] < _LEAST_PROBABILITY:

@@ -17,7 +17,8 @@ from absl import flags
 from mnist_mlp import commandline
 from mnist_mlp.errors import RunError, UsageError
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run whose net is asked")
+_WORKDIR = flags.DEFINE_multi_string(
+    "workdir", None, "folder of the run whose net is asked; several make a committee")
 _BEST = flags.DEFINE_bool(
     "best", False, "use the checkpoint of the best validation accuracy instead of the last one")
 _JSON = flags.DEFINE_bool("json", False, "print JSON instead of a table")
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
   # Here because JAX and all that hangs on it take seconds, which --help and errors need not wait.
   from mnist_mlp import environment, inference
   environment.use_compilation_cache()
-  run = inference.load_run(_WORKDIR.value, best=_BEST.value)
+  run = inference.load_nets(_WORKDIR.value, best=_BEST.value)
   inference.check_takes_digits(run)
   pictures, errors = [], []
   for name, source in _sources(arguments):

@@ -12,6 +12,8 @@ error on that is shown:
 
     python scripts/recipes.py --recipes=quick --seeds=0:3 --validate \
         --override=optimizer.learning_rate=1e-3
+
+With --committee, a recipe's runs are also recorded together, their probabilities averaged.
 """
 
 import hashlib
@@ -41,6 +43,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = {
     "adam": "1.60 (Keras's example)",
     "elastic": "0.7 (Simard 2003)",
+    "committee of 3 deep": "0.39 (Meier 2011, 25 nets)",
     "deep": "0.35 (Ciresan 2010, 4 times the weights)",
     "deep_big": "0.35 (Ciresan 2010)",
     "dropout": "1.06 (Srivastava 2014)",
@@ -55,6 +58,8 @@ _SEEDS = flags.DEFINE_string("seeds", "0:5", "first:end, like a range, or a list
 _VALIDATE = flags.DEFINE_bool("validate", False, "hold out validation examples; never test")
 _OVERRIDE = flags.DEFINE_multi_string(
     "override", [], "FIELD=VALUE of the config, without 'config.'; recorded with the results")
+_COMMITTEE = flags.DEFINE_bool(
+    "committee", False, "also record the mean of what a recipe's seeds say (Meier et al. 2011)")
 _RUNS = flags.DEFINE_string("runs", "runs/recipes", "folder of the runs")
 _RESULTS = flags.DEFINE_string("results", "results/recipes.json", "file of the results")
 _TIMED = flags.DEFINE_bool("timed", True, "record seconds; say --notimed when the machine is busy")
@@ -70,15 +75,20 @@ def main() -> None:
   for config in configs:
     examples = _prepare_data(config)
     held_out = round(_HELD_OUT * examples) if _VALIDATE.value else 0
-    errors = []
+    errors, workdirs = [], []
     for seed in seeds:
       workdir, seconds = _train(config, seed, held_out)
+      workdirs.append(workdir)
       if _VALIDATE.value:
         errors.append(_validation_error(workdir))
       else:
         changes = changes_to_default(Workdir(workdir).config())
         record(results, config.stem, _OVERRIDE.value, changes, seed, _measure(workdir), seconds)
         _write(Path(_RESULTS.value), results)
+    if _COMMITTEE.value and not _VALIDATE.value:
+      name = f"committee of {len(seeds)} {config.stem}"
+      record(results, name, _OVERRIDE.value, changes, _SEEDS.value, _measure(*workdirs), None)
+      _write(Path(_RESULTS.value), results)
     if _VALIDATE.value:
       print(f"{config.stem}: validation error {mean_and_std(errors)}%, {len(errors)} seeds")
   if not _VALIDATE.value:
@@ -161,32 +171,28 @@ def _validation_error(workdir: Path) -> float:
   return 100 * (1 - Workdir(workdir).result()["validation"]["accuracy"])
 
 
-def _measure(workdir: Path) -> dict[str, Any]:
-  """Returns what a finished run reaches on test.
+def _measure(*workdirs: Path) -> dict[str, Any]:
+  """Returns what a finished run, or the committee of several, reaches on test.
 
   Raises:
-    RunError: it did not train on all of train.
+    RunError: one did not train on all of train.
   """
   # Here because JAX takes seconds, which a wrong flag need not wait for.
-  import jax
-  from ml_collections import FrozenConfigDict
-
-  from mnist_mlp import data, steps, train
-  folder = Workdir(workdir)
-  result = folder.result()
-  if result["dataset"]["examples"]["validation"] or result["dataset"]["stand_in_for"]:
-    raise RunError(f"the run in {workdir} did not train on all of train; its test error is nobody's"
-                   " business")
-  config = folder.config()
-  state = train.train_and_evaluate(config, workdir)  # It is finished: this only restores it.
-  test = data.load(config.data, report=lambda line: None).test
-  logits = steps.predict_logits(state, test.images, config=FrozenConfigDict(config))
-  measured = score(np.asarray(jax.nn.softmax(logits)), test.labels)
-  if not math.isclose(measured["error"], result["test"]["error_percent"], abs_tol=1e-3):
+  from mnist_mlp import data, inference
+  results = [Workdir(workdir).result() for workdir in workdirs]
+  for workdir, result in zip(workdirs, results, strict=True):
+    if result["dataset"]["examples"]["validation"] or result["dataset"]["stand_in_for"]:
+      raise RunError(f"the run in {workdir} did not train on all of train; its test error is "
+                     "nobody's business")
+  net = inference.load_nets(workdirs)
+  test = data.load(net.config.data, report=lambda line: None).test
+  measured = score(net.probabilities(net.logits(test.images)), test.labels)
+  stored = results[0]["test"]["error_percent"]
+  if len(results) == 1 and not math.isclose(measured["error"], stored, abs_tol=1e-3):
     raise RunError(
-        f"the checkpoint in {workdir} has {measured['error']}% test error, but its result.json "
-        f"says {result['test']['error_percent']}%")
-  return {**measured, "environment": result["environment"]}
+        f"the checkpoint in {workdirs[0]} has {measured['error']}% test error, but its result.json "
+        f"says {stored}%")
+  return {**measured, "environment": results[0]["environment"]}
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -236,8 +242,8 @@ def changes_to_default(config: ConfigDict) -> dict[str, Any]:
 
 def record(
     results: dict[str, Any], recipe: str, overrides: Sequence[str], changes: Mapping[str, Any],
-    seed: int, measured: Mapping[str, Any], seconds: float | None) -> None:
-  """Adds a seed to the results, in place.
+    seed: int | str, measured: Mapping[str, Any], seconds: float | None) -> None:
+  """Adds a seed, or a committee by the seeds of its members, to the results, in place.
 
   Seconds that are known already stay known; results of another config, from before the recipe was
   changed, go.

@@ -34,7 +34,8 @@ def test_the_test_split(workdir, dataset):
   result = json.loads((workdir / "result.json").read_text())
   assert report["accuracy"] == pytest.approx(result["test"]["accuracy"], abs=1e-6)
   assert report["loss"] == pytest.approx(result["test"]["loss"], rel=1e-5)
-  assert (report["split"], report["step"]) == ("test", result["steps"])
+  assert report["split"] == "test"
+  assert report["runs"] == [{"workdir": str(workdir), "step": result["steps"]}]
 
   labels = dataset.test.labels
   run = inference.load_run(workdir)
@@ -118,3 +119,36 @@ def test_errors(workdir, arguments, code, message):
   assert done.returncode == code, done.stderr
   assert message in done.stderr and "Traceback" not in done.stderr
   assert done.stderr.splitlines()[-1].startswith("error: ")
+
+
+@pytest.fixture(scope="module")
+def other(workdir, tmp_path_factory):
+  """A run on the same data, of another and smaller net."""
+  from mnist_mlp.train import train_and_evaluate
+  folder = tmp_path_factory.mktemp("evaluate-other") / "run"
+  c = inference.load_run(workdir).config.copy_and_resolve_references()
+  c.model.features, c.num_epochs = (8,), 1.0
+  train_and_evaluate(c, folder)
+  return folder
+
+
+def test_a_committee_averages_what_its_members_say(workdir, other, dataset):
+  done = processes.run(f"--workdir={workdir}", f"--workdir={other}", "--json", module=EVALUATE)
+  assert done.returncode == 0, done.stderr
+  report = json.loads(done.stdout)
+  images, labels = dataset.test
+  nets = [inference.load_run(folder) for folder in (workdir, other)]
+  mean = sum(net.probabilities(net.logits(images)) for net in nets) / 2
+  assert report["accuracy"] == pytest.approx((mean.argmax(-1) == labels).mean())
+  assert report["loss"] == pytest.approx(-np.log(mean[np.arange(len(labels)), labels]).mean())
+  assert [member["workdir"] for member in report["runs"]] == [str(workdir), str(other)]
+
+
+def test_a_committee_needs_members_of_the_same_data(workdir, other, tmp_path):
+  copy = tmp_path / "run"
+  shutil.copytree(other, copy)
+  facts = json.loads((copy / "dataset.json").read_text())
+  (copy / "dataset.json").write_text(json.dumps({**facts, "fingerprint": "another"}))
+  done = processes.run(f"--workdir={workdir}", f"--workdir={copy}", module=EVALUATE)
+  assert done.returncode == 2
+  assert f"a committee needs runs on the same data, but {copy} was trained" in done.stderr

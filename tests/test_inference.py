@@ -358,17 +358,18 @@ def test_the_best_checkpoint_of_an_unfinished_run(trained_run, tmp_path):
   workdir = tmp_path / "run"
   shutil.copytree(trained_run, workdir)
   (workdir / "result.json").unlink()
-  metrics = sorted((workdir / "checkpoints").glob("[0-9]*/metrics/metrics"),
-                   key=lambda path: int(path.parts[-3]))
-  metrics[-1].write_text(json.dumps({"validation_accuracy": 0.5}))
-  best = int(metrics[-2].parts[-3])
+  files = {int(path.parts[-3]): path
+           for path in (workdir / "checkpoints").glob("[0-9]*/metrics/metrics")}
+  files[max(files)].write_text(json.dumps({"validation_accuracy": 0.5}))
+  accuracies = {step: json.loads(file.read_text())["validation_accuracy"]
+                for step, file in files.items()}
+  best = max(accuracies, key=accuracies.get)
   run = inference.load_run(workdir, best=True)
   assert run.step == best < inference.load_run(workdir).step
   validation = data.load(run.config.data, report=lambda line: None).validation
   accuracy = steps.evaluate(
       run.state, *validation, config=FrozenConfigDict(run.config)).compute()["accuracy"]
-  assert accuracy == pytest.approx(
-      json.loads(metrics[-2].read_text())["validation_accuracy"], abs=1e-6)
+  assert accuracy == pytest.approx(accuracies[best], abs=1e-6)
 
 
 def damage_checkpoint(workdir):

@@ -55,12 +55,19 @@ def create_writer(
 def hparams_of(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
   """Returns a config, nested or flat, as TensorBoard hyperparameters with dotted names.
 
-  Numbers, booleans and strings keep their type. None is left out: it would turn a column of
-  numbers into one of strings. Anything else becomes its `str`.
+  Numbers, booleans and strings keep their type. A tuple becomes its length and its elements, so
+  that all columns of a sweep over widths and depths are numbers: 'model.features' of (512, 256) is
+  'model.features.length' 2, 'model.features.0' 512 and 'model.features.1' 256. None is left out: it
+  would turn a column of numbers into one of strings. Anything else becomes its `str`.
   """
-  return {
-      name: value if isinstance(value, bool | int | float | str) else str(value)
-      for name, value in flatten(config).items() if value is not None}
+  hparams = {}
+  for name, value in flatten(config).items():
+    if isinstance(value, tuple):
+      hparams[f"{name}.length"] = len(value)
+      hparams |= {f"{name}.{i}": element for i, element in enumerate(value)}
+    elif value is not None:
+      hparams[name] = value if isinstance(value, bool | int | float | str) else str(value)
+  return hparams
 
 
 def trial_id(config: Mapping[str, Any]) -> str:

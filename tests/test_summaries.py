@@ -96,10 +96,10 @@ def test_hparams_keep_their_types(server):
   infos = {info["name"]: info for info in server.experiment()["hparamInfos"]}
   assert infos.keys() == summaries.hparams_of(config_lib.default()).keys()
   types = {name: infos[name]["type"] for name in (
-      "optimizer.learning_rate", "batch_size", "ema.evaluate", "model.features", "data.name")}
+      "optimizer.learning_rate", "batch_size", "ema.evaluate", "model.features.1", "data.name")}
   assert types == {
       "optimizer.learning_rate": "DATA_TYPE_FLOAT64", "batch_size": "DATA_TYPE_FLOAT64",
-      "ema.evaluate": "DATA_TYPE_BOOL", "model.features": "DATA_TYPE_STRING",
+      "ema.evaluate": "DATA_TYPE_BOOL", "model.features.1": "DATA_TYPE_FLOAT64",
       "data.name": "DATA_TYPE_STRING"}
   interval = infos["optimizer.learning_rate"]["domainInterval"]
   assert interval == {"minValue": 0.001, "maxValue": 0.5}
@@ -117,7 +117,7 @@ def test_session_groups(server):
   assert len(groups) == 4
   assert seeds["hparams"]["optimizer.learning_rate"] == 0.001
   assert seeds["hparams"]["ema.evaluate"] is True
-  assert seeds["hparams"]["model.features"] == "(512, 512)"
+  assert seeds["hparams"]["model.features.length"] == 2
   metrics = {row["name"]["tag"]: row for row in sessions["resumed"]["metricValues"]}
   assert metrics["train/loss"]["value"] == 60
   assert metrics["train/loss"]["trainingStep"] == 30
@@ -184,8 +184,9 @@ def test_trial_id_leaves_out_only_the_seed():
 def test_hparams_of():
   tree = {"a": {"b": 1, "c": None, "d": (1, 2)}, "e": True, "f": 0.5, "g": "x", "h": None}
   hparams = summaries.hparams_of(tree)
-  assert hparams == {"a.b": 1, "a.d": "(1, 2)", "e": True, "f": 0.5, "g": "x"}
-  assert [type(value) for value in hparams.values()] == [int, str, bool, float, str]
+  assert hparams == {
+      "a.b": 1, "a.d.length": 2, "a.d.0": 1, "a.d.1": 2, "e": True, "f": 0.5, "g": "x"}
+  assert [type(value) for value in hparams.values()] == [int, int, int, int, bool, float, str]
 
 
 def test_unknown_status(tmp_path):

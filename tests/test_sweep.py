@@ -15,7 +15,7 @@ import processes
 import pytest
 import tensorboard_server
 
-from mnist_mlp import commandline, config, engines, leaderboard, sweeps, trials
+from mnist_mlp import commandline, config, engines, leaderboard, summaries, sweeps, trials
 from mnist_mlp.errors import HeldError, UsageError
 from mnist_mlp.reporting import Console
 from mnist_mlp.train import train_and_evaluate
@@ -469,6 +469,21 @@ def _alive(pid):
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
   except FileNotFoundError:
     return False
+
+
+def test_tensorboard_has_numeric_columns_for_nets_of_different_depth(tmp_path):
+  for features in ((8,), (8, 4)):
+    c = config.default()
+    c.model.features = features
+    run = tmp_path / f"{len(features)}-layers"
+    writer = summaries.create_writer(run)
+    writer.write_hparams(summaries.hparams_of(c))
+    writer.write_scalars(1, {"validation/accuracy": 0.5})
+    writer.close()
+  with tensorboard_server.serve(tmp_path, runs=["1-layers", "2-layers"]) as server:
+    columns = {info["name"]: info["type"] for info in server.experiment()["hparamInfos"]}
+  assert {columns[f"model.features.{part}"] for part in ("length", "0", "1")} == {
+      "DATA_TYPE_FLOAT64"}
 
 
 def test_tensorboard_shows_every_member_and_numeric_columns(swept):

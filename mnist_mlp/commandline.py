@@ -2,8 +2,10 @@
 
 import contextlib
 import functools
+import os
 import re
 import runpy
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -42,9 +44,16 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-  """Turns the errors that a user can cause into one line and an exit code."""
+  """Turns the errors that a user can cause into one line and an exit code.
+
+  A reader of the output that goes away, like `head`, ends the process without a word.
+  """
   try:
     yield
+    sys.stdout.flush()
+  except BrokenPipeError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to flush
+    sys.exit(128 + signal.SIGPIPE)
   except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)

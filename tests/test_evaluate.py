@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import shutil
+import signal
+import subprocess
 
 import numpy as np
 import processes
@@ -152,3 +154,13 @@ def test_a_committee_needs_members_of_the_same_data(workdir, other, tmp_path):
   done = processes.run(f"--workdir={workdir}", f"--workdir={copy}", module=EVALUATE)
   assert done.returncode == 2
   assert f"a committee needs runs on the same data, but {copy} was trained" in done.stderr
+
+
+def test_a_reader_that_goes_away_ends_it_without_a_word(workdir):
+  with subprocess.Popen(
+      processes.command(f"--workdir={workdir}", module=EVALUATE), cwd=processes.ROOT,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    running.stdout.close()
+    errors = running.stderr.read()
+  assert running.returncode == 128 + signal.SIGPIPE
+  assert "Error" not in errors and "Traceback" not in errors

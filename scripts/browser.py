@@ -102,7 +102,7 @@ class Page:
     """Returns what a script returns that can call `deep(selector, root)` and `byTag`."""
     return self._driver.execute_script(_DEEP + script, *arguments)
 
-  def wait_for(self, read, complete=bool, seconds=20):
+  def wait_for(self, read, complete=bool, seconds=40):
     """Returns what `read()` gives once it is `complete`, or whatever it gives at the deadline."""
     deadline = time.monotonic() + seconds
     while True:

@@ -86,6 +86,14 @@ def test_the_first_page_shows_the_course_of_the_training(page_of_run):
   assert 0 < drawn["test/accuracy"] < 0.1  # one dot
 
 
+def test_the_page_needs_no_network(page_of_run):
+  page_of_run.open("")
+  assert page_of_run.wait_for(page_of_run.time_series)
+  loaded = page_of_run.run("return performance.getEntriesByType('resource').map(e => e.name)")
+  assert len(loaded) > 10
+  assert [url for url in loaded if not url.startswith(("http://127.0.0.1:", "blob:"))] == []
+
+
 def test_images_are_loaded(page_of_run):
   def complete(images):
     return len(images) == 3 and all(images.values())

@@ -96,12 +96,12 @@ def look(command):
   workdir = max(Path("runs").iterdir(), key=lambda path: path.stat().st_mtime)
   own = re.sub(r"runs/adam-[0-9-]+$", str(workdir), command)
   assert own in shell(f"{RUN} --workdir={workdir} {SHORT}")
-  with tensorboard_server.serve(workdir, command=shlex.split(own)) as server:
+  with tensorboard_server.serve(workdir, command=shlex.split(own), timeout=240) as server:
     assert server.scalars(".", "train/loss")
 
 
 def compare(command):
-  with tensorboard_server.serve("runs", command=shlex.split(command)) as server:
+  with tensorboard_server.serve("runs", command=shlex.split(command), timeout=240) as server:
     assert set(server.runs()) == {path.name for path in Path("runs").iterdir()} != set()
 
 

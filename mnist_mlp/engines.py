@@ -27,7 +27,7 @@ from mnist_mlp.sweeps import Point
 from mnist_mlp.trials import DIVERGED, UNFINISHED, Member, Population, stop_early
 
 # On a CPU, nets with fewer weights train faster side by side in one program.
-_VMAP_WEIGHTS = 300_000
+_VMAP_WEIGHTS = 50_000
 
 
 class Options(NamedTuple):
@@ -159,9 +159,10 @@ def run(sweep: Sweep, members: Sequence[Member], options: Options) -> None:
 def choose_engine(sweep: Sweep, members: Sequence[Member], options: Options) -> str:
   """Returns 'processes' for large nets on several cores of a CPU, where it is faster; else 'vmap'.
 
-  Measured on two cores with batches of 128, as time per run relative to lone runs one after the
-  other: eight 784-128-64-10 nets take 0.53 in one program; eight 784-512-512-10 nets take 1.1 in
-  one program, and 0.63 in two processes of one thread.
+  Measured on two cores of an AMD EPYC with batches of 128, as time per run relative to lone runs
+  one after the other: 32 nets of 784-32-10 take 0.41 in one program, and 0.47 in two processes of
+  one thread; of 784-64-32-10 0.66 and 0.60; of 784-128-64-10 0.86 and 0.58; eight of
+  784-512-512-10 0.84 and 0.76.
   """
   weights = max((sweep.group(member).num_weights for member in members), default=0)
   alone = jax.default_backend() != "cpu" or _num_processes(options) == 1 or len(members) == 1

@@ -16,7 +16,6 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter, StrMethodFormatter
-from sklearn.metrics import confusion_matrix as count_confusions
 
 _WIDTH = 8.0  # inches
 # Okabe and Ito's colours, which the colour-blind can tell apart.
@@ -68,6 +67,7 @@ def confusion_matrix(labels: Any, predictions: Any, class_names: Sequence[str]) 
     predictions: int [N], the predicted classes.
     class_names: their names, one per class.
   """
+  from sklearn.metrics import confusion_matrix as count_confusions  # takes longer than all else
   count = len(class_names)
   counts = count_confusions(np.asarray(labels), np.asarray(predictions), labels=range(count))
   errors = counts * (1 - np.eye(count, dtype=int))

@@ -206,7 +206,8 @@ class _Run:
           self._save()
       if pending:
         self._complete(pending)
-      self._save()
+      if self.step < self.group.length.total_steps:  # At its end, every member is saved by itself.
+        self._save()
       if self.step < until:
         raise Interrupted(
             f"interrupted by {signals.received.name} after step {self.step} of "

@@ -1,0 +1,68 @@
+"""scripts/benchmark.py: that the contestants do the work they are timed at, and the sums."""
+
+import json
+import subprocess
+import sys
+
+import processes
+import pytest
+
+SCRIPTS = processes.ROOT / "scripts"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+  sys.path.insert(0, str(SCRIPTS))
+  try:
+    import benchmark
+  finally:
+    sys.path.remove(str(SCRIPTS))
+  return benchmark
+
+
+@pytest.mark.parametrize(("name", "package"), [
+    ("mnist_mlp", "jax"), ("JAX, a step per NumPy batch", "jax"),
+    ("limit: products of these shapes", "jax"), ("scikit-learn", "sklearn"),
+    ("PyTorch", "torch"), ("Keras on JAX", "keras")])
+def test_every_contestant_trains_an_epoch_a_line(benchmark, mnist_dir, name, package):
+  pytest.importorskip(package)
+  case = benchmark.Case(features=(16,), batch_size=64, images=640)
+  done = subprocess.run(
+      [sys.executable, SCRIPTS / "contestants.py", name, json.dumps(case._asdict())],
+      input="go\ngo\n", capture_output=True, text=True, timeout=200,
+      env=processes.environment(TFDS_DATA_DIR=str(mnist_dir)))
+  assert done.returncode == 0, done.stderr
+  ready, *epochs = done.stdout.splitlines()
+  assert ready == "ready"
+  assert len(epochs) == 2
+  for epoch in map(json.loads, epochs):
+    assert 0 < epoch["seconds"] < 100 and epoch["memory"] > 50
+
+
+def test_ratios_are_those_within_a_turn(benchmark):
+  ours, theirs = iter([1.0, 2.0, 4.0]), iter([3.0, 4.0, 4.0])
+  found = benchmark.turns({"a": lambda: next(ours), "b": lambda: next(theirs)}, 3)
+  assert found["a"] == {"seconds": [1.0, 2.0, 4.0], "ratio": 1.0}
+  assert found["b"] == {"seconds": [3.0, 4.0, 4.0], "ratio": 2.0}
+
+
+def test_operations_of_an_epoch(benchmark):
+  case = benchmark.Case(features=(5,), batch_size=4, images=10)
+  # Two batches of four; 784 x 5 twice (no gradient of the images), 5 x 10 three times.
+  assert benchmark.contestants.flops(case) == 2 * 8 * (2 * 784 * 5 + 3 * 5 * 10)
+
+
+def test_the_page_on_performance_has_the_measured_epochs(benchmark):
+  results = json.loads((processes.ROOT / "results" / "benchmark.json").read_text())
+  rows = benchmark.rows_of_epoch(results["epoch"]["measured"])
+  page = (processes.ROOT / "docs" / "performance.md").read_text()
+  missing = [row for row in rows if row and row not in page]
+  assert not missing, "python scripts/benchmark.py --tables prints what docs/performance.md lacks"
+
+
+def test_an_unknown_part_is_one_sentence():
+  done = subprocess.run(
+      [sys.executable, SCRIPTS / "benchmark.py", "--only=epoch,jub"], capture_output=True,
+      text=True, timeout=60)
+  assert done.returncode == 2
+  assert done.stderr.startswith("error: --only names 'jub', which is not one of epoch, start")

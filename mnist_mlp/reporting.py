@@ -207,8 +207,23 @@ class Reporter:
         "weights/first_layer": figures.first_layer_weights(
             np.asarray(params["Dense_0"]["kernel"]), self._dataset.image_shape),
     }
+    if self._config.loss.name == "softmax_cross_entropy":
+      drawn["test/reliability"] = figures.reliability_diagram(
+          test.labels, np.asarray(jax.nn.softmax(logits)))
+    if any(self._config.augment[name] for name in config_lib.AUGMENTATIONS):
+      drawn["train/distortions"] = distortions(self._config, self._dataset)
     self._writer.write_images(
         step, {tag: figures.to_image(figure)[None] for tag, figure in drawn.items()})
+
+
+def distortions(config: ConfigDict, dataset: Dataset, count: int = 16) -> Any:
+  """Returns a figure of the first training image and `count` distortions of it, as the run's."""
+  from mnist_mlp import augment, figures
+  images, labels = dataset.train
+  batch = np.repeat(np.asarray(images[:1]), count, 0), np.repeat(np.asarray(labels[:1]), count)
+  key = jax.random.key(config.seed)
+  return figures.distortions(
+      images[0], np.asarray(augment.distort(key, *batch, config.augment, config.augment)))
 
 
 def boxed(text: str) -> str:

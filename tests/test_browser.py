@@ -96,10 +96,11 @@ def test_the_page_needs_no_network(page_of_run):
 
 def test_images_are_loaded(page_of_run):
   def complete(images):
-    return len(images) == 3 and all(images.values())
+    return len(images) == 4 and all(images.values())
 
   images = shown(page_of_run, "images", page_of_run.images, complete)
-  assert set(images) == {"test/confusion_matrix", "test/worst_mistakes", "weights/first_layer"}
+  assert set(images) == {
+      "test/confusion_matrix", "test/reliability", "test/worst_mistakes", "weights/first_layer"}
   for tag, sizes in images.items():
     assert [width >= 400 and height >= 200 for width, height in sizes] == [True], (tag, sizes)
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 
 from mnist_mlp import commandline
@@ -148,3 +149,14 @@ def test_headers_give_the_measured_figures_of_the_recipe_as_it_is(script):
     entry = recipes[path.stem]
     assert entry["config"] == script.changes_to_default(commandline.load_config(path)), path.name
     assert script.measured_line(entry) in header.splitlines(), path.name
+
+
+@pytest.mark.slow
+def test_quick_reaches_its_accuracy_on_mnist(mnist_dir, tmp_path):
+  done = processes.run(
+      "--config=configs/quick.py", f"--workdir={tmp_path / 'run'}", "--config.data.offline=",
+      "--config.data.validation_examples=0", TFDS_DATA_DIR=str(mnist_dir))
+  assert done.returncode == 0, done.stderr
+  result = json.loads((tmp_path / "run" / "result.json").read_text())
+  assert result["dataset"]["examples"] == {"train": 60_000, "validation": 0, "test": 10_000}
+  assert result["test"]["error_percent"] <= 1.5

@@ -19,7 +19,7 @@ LONG = (
     "--config=configs/adam.py", "--config.data.name=digits", "--config.batch_size=100",
     "--config.data.validation_examples=100", "--config.model.features=(256,128)",
     "--config.num_epochs=80", "--config.eval_every_epochs=4", "--config.checkpoint_every_steps=35",
-    "--config.ema.decay=0.99")
+    "--config.ema.decay=0.99", "--config.augment.rotation=5.0")
 SHORT = (
     "--config=configs/adam.py", "--config.data.name=digits",
     "--config.data.validation_examples=100", "--config.model.features=(32,)",
@@ -245,8 +245,9 @@ def test_tensorboard_shows_a_run(uninterrupted):
       "scalars": {"train/loss", "train/accuracy", "validation/loss", "validation/accuracy",
                   "test/accuracy", "test/loss", "train/learning_rate", "train/gradient_norm",
                   "train/update_norm", "train/parameter_norm", "train/examples_per_second"},
-      "images": {"weights/first_layer", "test/worst_mistakes", "test/confusion_matrix"},
-      "histograms": {"Dense_0/kernel", "Dense_1/bias"},
+      "images": {"weights/first_layer", "test/worst_mistakes", "test/confusion_matrix",
+                 "test/reliability", "train/distortions"},
+      "histograms": {"weights/Dense_0/kernel", "weights/Dense_1/bias"},
       "text": {"config", "parameters"},
   }
   with tensorboard_server.serve(uninterrupted.parent, runs=["run"]) as server:

@@ -20,7 +20,7 @@ def get_config():
   c.model.input_dropout = 0.2
   c.model.init = "he"
   c.optimizer.name = "momentum"
-  c.optimizer.learning_rate = 0.1
+  c.optimizer.learning_rate = 0.03
   c.optimizer.momentum = 0.95
   c.optimizer.max_norm = 2.0
   c.schedule.name = "cosine"

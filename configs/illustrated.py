@@ -5,6 +5,8 @@
 After a published program without a published figure. Its loss averages over examples and classes,
 which makes the rate of 0.01 one of 0.001 for the usual cross-entropy, and its weights start at
 0.001 N(0, 1).
+
+Measured: 6.26 ± 0.21% test error, 5 seeds.
 """
 
 from mnist_mlp import config

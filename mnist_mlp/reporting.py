@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 from clu import parameter_overview
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 from tqdm import tqdm
 
 from mnist_mlp import config as config_lib
@@ -220,10 +220,14 @@ def distortions(config: ConfigDict, dataset: Dataset, count: int = 16) -> Any:
   """Returns a figure of the first training image and `count` distortions of it, as the run's."""
   from mnist_mlp import augment, figures
   images, labels = dataset.train
-  batch = np.repeat(np.asarray(images[:1]), count, 0), np.repeat(np.asarray(labels[:1]), count)
-  key = jax.random.key(config.seed)
-  return figures.distortions(
-      images[0], np.asarray(augment.distort(key, *batch, config.augment, config.augment)))
+  batch = np.repeat(images[:1], count, 0), np.repeat(labels[:1], count)
+  strengths = {name: config.augment[name] for name in config_lib.AUGMENTATIONS}
+  # As one program: operation by operation it would be dozens to compile.
+  distort = jax.jit(augment.distort, static_argnames="config")
+  distorted = distort(
+      jax.random.key(config.seed), *batch, config=FrozenConfigDict(config.augment),
+      strengths=strengths)
+  return figures.distortions(images[0], np.asarray(distorted))
 
 
 def boxed(text: str) -> str:

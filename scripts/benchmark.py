@@ -61,14 +61,21 @@ def main() -> None:
   if unknown:
     raise UsageError(f"--only names {unknown[0]!r}, which is not one of {listing(list(PARTS))}")
   path = Path(_OUTPUT.value)
-  results = json.loads(path.read_text()) if path.exists() else {}
   for name in () if _TABLES.value else _ONLY.value or PARTS:
-    results[name] = {"environment": environment(), "measured": PARTS[name](_ROUNDS.value)}
+    measured = PARTS[name](_ROUNDS.value)
+    results = read_results(path)  # only now: another process may have added its part meanwhile
+    results[name] = {"environment": environment(), "measured": measured}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n")
+  results = read_results(path)
   print(tables(results))
   if "epoch" in results:
     plot(results["epoch"]["measured"], Path(_PLOT.value))
+
+
+def read_results(path: Path) -> dict[str, Any]:
+  """Returns what was measured before, by part."""
+  return json.loads(path.read_text()) if path.exists() else {}
 
 
 def environment() -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 A checkpoint is a folder `<step>/` with two items: `state` (a pytree of arrays) and `about` (JSON:
 the config and a digest of the arrays, which Orbax itself would not notice to be damaged).
+
+Orbax is imported when it is first needed: a new run's device then computes already.
 """
 
 import contextlib
@@ -10,14 +12,15 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers
 
 from mnist_mlp.errors import RunError
+
+if TYPE_CHECKING:
+  import orbax.checkpoint as ocp
 
 _METRIC = "validation_accuracy"
 
@@ -31,16 +34,34 @@ class Checkpoints:
     Args:
       folder: where the numbered checkpoint folders lie.
       report: is told, in one line each, of checkpoints that turn out damaged.
+
+    Raises:
+      RunError: the folder cannot be made.
     """
     self.folder = Path(folder).absolute()
     self._report = report
+    self._opened: ocp.CheckpointManager | None = None
+    try:
+      self.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+      raise RunError(f"cannot make the folder {self.folder}: {error.strerror}") from error
     self._set_aside_incomplete()
+
+  @property
+  def _manager(self) -> "ocp.CheckpointManager":
+    if self._opened is None:
+      self._opened = self._open()
+    return self._opened
+
+  def _open(self) -> "ocp.CheckpointManager":
+    import orbax.checkpoint as ocp
+    from orbax.checkpoint import checkpoint_managers
     policies = checkpoint_managers.AnyPreservationPolicy([
         checkpoint_managers.LatestN(2),
         checkpoint_managers.BestN(
             get_metric_fn=_accuracy, n=1, keep_checkpoints_without_metrics=False),
     ])
-    self._manager = ocp.CheckpointManager(
+    return ocp.CheckpointManager(
         self.folder,
         options=ocp.CheckpointManagerOptions(
             preservation_policy=policies, best_fn=_accuracy, cleanup_tmp_directories=True,
@@ -52,8 +73,9 @@ class Checkpoints:
 
   def __exit__(self, *_) -> None:
     """Waits for the last save; raises a RunError if it failed."""
-    with self._saving():
-      self._manager.close()
+    if self._opened:
+      with self._saving():
+        self._opened.close()
 
   def save(
       self, step: int, tree: Any, about: Mapping[str, Any], accuracy: float | None = None
@@ -69,6 +91,7 @@ class Checkpoints:
     Raises:
       RunError: this save, or the one before it, failed.
     """
+    import orbax.checkpoint as ocp
     if step in self.steps():
       return
     tree = jax.tree.map(np.asarray, tree)
@@ -83,8 +106,9 @@ class Checkpoints:
 
   def wait(self) -> None:
     """Returns when all saves are on disk; raises a RunError if one failed."""
-    with self._saving():
-      self._manager.wait_until_finished()
+    if self._opened:
+      with self._saving():
+        self._opened.wait_until_finished()
 
   @contextlib.contextmanager
   def _saving(self) -> Iterator[None]:
@@ -92,6 +116,10 @@ class Checkpoints:
       yield
     except Exception as error:  # Orbax raises whatever its parts raise.
       raise RunError(f"cannot save a checkpoint in {self.folder}: {_reason(error)}") from error
+
+  def exist(self) -> bool:
+    """Returns whether anything was saved before."""
+    return any(path.name.isdigit() for path in self.folder.iterdir())
 
   def steps(self) -> list[int]:
     """Returns the saved steps, ascending."""
@@ -127,6 +155,8 @@ class Checkpoints:
     Raises:
       RunError: there are checkpoints, but none is whole.
     """
+    if not self.exist():
+      return None
     damaged = []
     for step in reversed(self.steps()):
       try:
@@ -139,10 +169,7 @@ class Checkpoints:
         self._set_aside(bad)
       self._manager.reload()
       return step, tree
-    if damaged:
-      raise RunError(
-          f"no checkpoint in {self.folder} is whole; to start over, use another --workdir")
-    return None
+    raise RunError(f"no checkpoint in {self.folder} is whole; to start over, use another --workdir")
 
   def _set_aside(self, step: int) -> None:
     target = self.folder.parent / "damaged" / str(step)
@@ -170,6 +197,7 @@ def read(folder: Path, template: Any, *, best: bool = False) -> tuple[int, Any]:
   Raises:
     RunError: there is no such checkpoint, or the one there is damaged.
   """
+  import orbax.checkpoint as ocp
   folder = Path(folder).absolute()
   found = {
       int(path.name): _accuracy(json.loads((path / "metrics" / "metrics").read_text()))
@@ -188,6 +216,7 @@ def read(folder: Path, template: Any, *, best: bool = False) -> tuple[int, Any]:
 
 def _restore(restore: Callable[[Any], Any], path: Path, template: Any) -> Any:
   """Returns the tree that Orbax's `restore` gives, checked."""
+  import orbax.checkpoint as ocp
   abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
   try:
     restored = restore(ocp.args.Composite(

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import os
 import re
 import runpy
@@ -38,6 +39,9 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
     with user_errors():
       main(*([argv[1:]] if positional else []))
 
+  # By default Python looks through all objects hundreds of times while modules are imported and
+  # programs traced, which leaves hardly any garbage: a tenth of the time to the first step.
+  gc.set_threshold(100_000)
   flags.FLAGS.set_gnu_getopt(positional)
   app.run(guarded, flags_parser=functools.partial(_parse, positional=positional))
 

@@ -20,9 +20,9 @@ import jax
 
 from mnist_mlp import commandline, data, environment
 from mnist_mlp import config as config_lib
+from mnist_mlp.console import Console
 from mnist_mlp.errors import HeldError, Interrupted, RunError, UsageError
 from mnist_mlp.population import Group, free_bytes, group_key
-from mnist_mlp.reporting import Console
 from mnist_mlp.sweeps import Point
 from mnist_mlp.trials import DIVERGED, UNFINISHED, Member, Population, stop_early
 

@@ -19,9 +19,9 @@ from typing import Any
 import ray
 from ray import tune
 
+from mnist_mlp.console import Console
 from mnist_mlp.engines import Options, Sweep
 from mnist_mlp.errors import HeldError, Interrupted, RunError
-from mnist_mlp.reporting import Console
 from mnist_mlp.sweeps import Point
 from mnist_mlp.trials import UNFINISHED, Member, stop_early
 

@@ -1,7 +1,5 @@
-"""What a run says, to the terminal, to TensorBoard and to metrics.jsonl; it decides nothing."""
+"""What a run reports, to the terminal, to TensorBoard and to metrics.jsonl; it decides nothing."""
 
-import shutil
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -10,50 +8,16 @@ import jax
 import numpy as np
 from clu import parameter_overview
 from ml_collections import ConfigDict, FrozenConfigDict
-from tqdm import tqdm
 
 from mnist_mlp import config as config_lib
 from mnist_mlp import steps, summaries
+from mnist_mlp.console import Console
 from mnist_mlp.data import Dataset
 from mnist_mlp.errors import Interrupted
 from mnist_mlp.workdir import Workdir
 
 # A run writes weight histograms about so many times, since each takes as long as many a step.
 _HISTOGRAMS = 5
-
-
-class Console:
-  """Prints lines, and on a terminal keeps a bar with examples per second and time left below."""
-
-  def __init__(self):
-    """No bar yet."""
-    self._bar: tqdm | None = None
-
-  def start_bar(self, examples: int, done: int) -> None:
-    """Shows the bar for `examples` in all, `done` of them before, if stderr is a terminal."""
-    if sys.stderr.isatty():
-      self._bar = tqdm(
-          total=examples, initial=done, unit=" examples", unit_scale=True, leave=False,
-          # Given, because tqdm hides the bar on a terminal that does not tell its size.
-          ncols=min(120, shutil.get_terminal_size().columns), nrows=24)
-
-  def advance(self, examples: int) -> None:
-    """Moves the bar on."""
-    if self._bar is not None:
-      self._bar.update(examples)
-
-  def stop_bar(self) -> None:
-    """Removes the bar."""
-    if self._bar is not None:
-      self._bar.close()
-      self._bar = None
-
-  def line(self, text: str) -> None:
-    """Prints a line, above the bar if there is one."""
-    if self._bar is not None:
-      self._bar.write(text, file=sys.stdout)
-    else:
-      print(text, flush=True)
 
 
 class Reporter:
@@ -99,9 +63,14 @@ class Reporter:
     if status:
       summaries.write_session_end(self._folder.path, status)
 
-  def introduction(self, state: steps.TrainState, devices: str) -> None:
-    """Says what is trained; in TensorBoard only at a run's first start."""
-    overview = parameter_overview.get_parameter_overview(state.params, include_stats=False)
+  def introduction(self, params: Any, devices: str) -> None:
+    """Says what is trained; in TensorBoard only at a run's first start.
+
+    Args:
+      params: at the first start those before the first step, for the histograms.
+      devices: in words.
+    """
+    overview = parameter_overview.get_parameter_overview(params, include_stats=False)
     d = self._dataset
     self.console.line(overview)
     self.console.line(
@@ -112,7 +81,7 @@ class Reporter:
       self._writer.write_texts(0, {
           "config": f"```\n{config_lib.to_json(self._config)}\n```",
           "parameters": f"```\n{overview}\n```"})
-      self._histograms(0, state.params)
+      self._histograms(0, params)
     size = self._config.batch_size
     self.console.start_bar(self._length.total_steps * size, self._first_step * size)
 
@@ -228,11 +197,3 @@ def distortions(config: ConfigDict, dataset: Dataset, count: int = 16) -> Any:
       jax.random.key(config.seed), *batch, config=FrozenConfigDict(config.augment),
       strengths=strengths)
   return figures.distortions(images[0], np.asarray(distorted))
-
-
-def boxed(text: str) -> str:
-  """Returns lines of text in a frame that cannot be overlooked."""
-  lines = text.splitlines()
-  width = max(map(len, lines))
-  bar = "!" * (width + 6)
-  return "\n".join([bar, *(f"!! {line:<{width}} !!" for line in lines), bar])

@@ -62,7 +62,7 @@ def main() -> None:
   workdir = Path(_WORKDIR.value or f"runs/{Path(path).stem}-{time.strftime('%Y%m%d-%H%M%S')}")
   # Here because JAX and all that hangs on it take seconds, which --help and errors need not wait.
   from mnist_mlp import engines, environment, leaderboard
-  from mnist_mlp.reporting import Console
+  from mnist_mlp.console import Console
   environment.use_compilation_cache()
   sweep = engines.Sweep(points, workdir, Console())
   options = engines.Options(

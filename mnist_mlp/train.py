@@ -1,10 +1,11 @@
 """Training and evaluation of one run: the only place where steps, data, files and reports meet."""
 
 import dataclasses
+import functools
 import os
 import signal
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -14,11 +15,14 @@ from mnist_mlp import config as config_lib
 from mnist_mlp import data, environment, steps
 from mnist_mlp.checkpoint import Checkpoints
 from mnist_mlp.config import duration
+from mnist_mlp.console import Console, boxed
 from mnist_mlp.errors import Interrupted, RunError, UsageError
 from mnist_mlp.metrics import NEVER, TrainMetrics
 from mnist_mlp.optimizer import create_schedule
-from mnist_mlp.reporting import Console, Reporter, boxed
 from mnist_mlp.workdir import Workdir
+
+if TYPE_CHECKING:
+  from mnist_mlp.reporting import Reporter
 
 # A chunk should not take longer than this, so that signals and the progress bar need not wait.
 _CHUNK_SECONDS = 4.0
@@ -52,9 +56,9 @@ def train_and_evaluate(
     folder.write_json("dataset.json", dataset.describe())
     folder.keep_config(config)
     with Checkpoints(folder.path / "checkpoints", report=console.line) as checkpoints:
-      run = _Run(config, folder, dataset, length, checkpoints, console)
+      run = _Run(config, folder, dataset, length, checkpoints, console, profile)
       if folder.result() is None:
-        run.train(profile)
+        run.train()
       return run.state
 
 
@@ -135,23 +139,32 @@ class _Chunk:
 class _Run:
   """One start of a run: its parts, and the loop over them."""
 
-  def __init__(self, config, folder, dataset, length, checkpoints, console):
+  def __init__(self, config, folder, dataset, length, checkpoints, console, profile):
     self.config, self.static = config, FrozenConfigDict(config)
     self.folder, self.dataset, self.length = folder, dataset, length
     self.checkpoints, self.console = checkpoints, console
     self.environment = environment.describe()
-    place = jax.jit(lambda tree: tree, out_shardings=steps.replicated())
-    self.train_split = place(tuple(dataset.train))
-    self.validation_split = (
-        place(tuple(dataset.validation)) if dataset.validation.num_examples else None)
-    self.no_metrics = place(TrainMetrics.empty())
-    self.state, self.metrics = place(steps.create_train_state(config, dataset)), self.no_metrics
+    self._place()
+    self.metrics = self.no_metrics
     self.first_step = self._restore()
     self.eval_every = duration(config, "eval_every", length.steps_per_epoch) or 1
     self.checkpoint_every = duration(config, "checkpoint_every", length.steps_per_epoch)
     self.schedule = jax.jit(create_schedule(config, length.total_steps, length.steps_per_epoch))
     self.limit = self._first_limit()
     self.compiled_at = 0.0        # when the first chunk was dispatched, for rates
+    self.profile = profile        # whether a trace is still to be written
+
+  def _place(self) -> None:
+    """Puts data, initial state and empty metrics on every device, as one program."""
+    validation = tuple(self.dataset.validation) if self.dataset.validation.num_examples else None
+    initialize = steps.initializer(self.config, self.dataset)
+
+    @functools.partial(jax.jit, out_shardings=steps.replicated())
+    def place(values, *splits):
+      return initialize(values), TrainMetrics.empty(), *splits
+
+    self.state, self.no_metrics, self.train_split, self.validation_split = place(
+        steps.traced(self.config), tuple(self.dataset.train), validation)
 
   def _restore(self) -> int:
     """Goes to the last checkpoint, if there is one; returns its step."""
@@ -173,17 +186,22 @@ class _Run:
     flops = 6 * weights * self.config.batch_size  # 2 forward, 4 backward for each weight
     return max(1, int(_CHUNK_SECONDS * _ASSUMED_FLOPS / flops))
 
-  def train(self, profile: bool) -> None:
+  def train(self) -> None:
     """Trains, reports, saves and tests; leaves result.json."""
     started = time.perf_counter()
     self._warn_of_stand_in()
     if self.first_step:
       self.console.line(f"resuming at step {self.first_step} of {self.length.total_steps}")
+    weights = jax.device_get(self.state.params)
+    first = self._next_chunk(self.first_step) if self.first_step < self.length.total_steps else None
+    # Here because all that it imports need not keep the device waiting, which works from now on.
+    from mnist_mlp.reporting import Reporter
     with Reporter(
         self.config, self.folder, self.dataset, self.length, self.console,
         self.first_step) as reporter:
-      reporter.introduction(self.state, self.environment["devices"])
-      self._loop(reporter, profile)
+      reporter.introduction(weights, self.environment["devices"])
+      reporter.start_clock(self.compiled_at)
+      self._loop(first, reporter)
       result = self._result(reporter)
       result["seconds"] = round(time.perf_counter() - started, 3)
       self.checkpoints.wait()
@@ -197,19 +215,14 @@ class _Run:
           f"{d.stand_in_for} could not be had: this run trains on {d.name} INSTEAD.\n"
           f"Its results say nothing about {d.stand_in_for}."))
 
-  def _loop(self, reporter: Reporter, profile: bool) -> None:
-    step, pending, total = self.first_step, None, self.length.total_steps
+  def _loop(self, pending: _Chunk | None, reporter: "Reporter") -> None:
+    step, total = pending.step if pending else self.first_step, self.length.total_steps
     with environment.StopSignals() as signals:
       while step < total and not signals.received:
         # The next chunk is dispatched before the results of the last one are waited for, so that
-        # the device always has work. The first one would show little but compilation in a trace.
-        traced = profile and (pending is not None or self._next_stop(step) == total)
-        chunk = self._traced(step) if traced else self._dispatch(step)
-        profile = profile and not traced
-        if pending is None:
-          reporter.start_clock(self.compiled_at)
-        if pending:
-          self._complete(pending, reporter)
+        # the device always has work.
+        chunk = self._next_chunk(step)
+        self._complete(pending, reporter)
         step, pending = chunk.step, chunk
       if pending:
         self._complete(pending, reporter)
@@ -225,6 +238,14 @@ class _Run:
 
   def _about(self) -> dict[str, Any]:
     return {"config": self.config.to_dict(), "environment": self.environment}
+
+  def _next_chunk(self, step: int) -> _Chunk:
+    # The first one would show little but compilation in a trace.
+    only = step == self.first_step and self._next_stop(step) == self.length.total_steps
+    if self.profile and (only or step > self.first_step):
+      self.profile = False
+      return self._traced(step)
+    return self._dispatch(step)
 
   def _traced(self, step: int) -> _Chunk:
     """Dispatches a chunk and waits for it, under JAX's profiler."""
@@ -261,7 +282,7 @@ class _Run:
       chunk.snapshot = steps.snapshot((self.state, self.metrics))
     return chunk
 
-  def _complete(self, chunk: _Chunk, reporter: Reporter) -> None:
+  def _complete(self, chunk: _Chunk, reporter: "Reporter") -> None:
     """Waits for a chunk; checks, reports and saves what it gave.
 
     It must compute nothing on the device: that would wait for the chunk that already runs there.
@@ -300,7 +321,7 @@ class _Run:
         f"the loss became NaN or infinite at step {first_bad}; {good}; a smaller "
         "config.optimizer.learning_rate or a config.optimizer.clip_norm may help")
 
-  def _result(self, reporter: Reporter) -> dict[str, Any]:
+  def _result(self, reporter: "Reporter") -> dict[str, Any]:
     """Tests the last state; returns what result.json holds."""
     place = jax.jit(lambda tree: tree, out_shardings=steps.replicated())
     images, labels = place(tuple(self.dataset.test))

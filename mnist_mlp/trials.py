@@ -23,10 +23,11 @@ import numpy as np
 
 from mnist_mlp import environment, population, summaries
 from mnist_mlp.checkpoint import Checkpoints
+from mnist_mlp.console import Console
 from mnist_mlp.errors import Interrupted
 from mnist_mlp.metrics import NEVER, TrainMetrics
 from mnist_mlp.population import Group
-from mnist_mlp.reporting import Console, Reporter
+from mnist_mlp.reporting import Reporter
 from mnist_mlp.sweeps import Point
 from mnist_mlp.train import check_same_data, split_into_scans
 from mnist_mlp.workdir import Workdir
@@ -162,9 +163,9 @@ class _Run:
     self.reporters: dict[int, Reporter] = {}
 
   def _restore(self) -> tuple[int, dict[str, Any]]:
-    restored = self.checkpoints.restore_latest(self.p.template())
-    if restored is not None:
-      return restored[0], population.unpack(restored[1])
+    if self.checkpoints.exist():
+      step, packed = self.checkpoints.restore_latest(self.p.template())
+      return step, population.unpack(packed)
     return 0, population.initial(self.group, [member.config for member in self.p.members])
 
   def train(self, until: int) -> None:
@@ -188,7 +189,7 @@ class _Run:
     folder.write_json("environment.json", self.environment)
     reporter = Reporter(
         member.config, folder, dataset, self.group.length, Silent(), self.step, pictures=False)
-    reporter.introduction(self.group.member, self.environment["devices"])
+    reporter.introduction(self.group.member.params, self.environment["devices"])
     return reporter
 
   def _loop(self, until: int) -> None:

@@ -2,6 +2,8 @@
 
 import gzip
 import shutil
+import subprocess
+import sys
 
 import processes
 import pytest
@@ -108,3 +110,26 @@ def test_damaged_original_files_are_named(damage, mnist_files, tmp_path):
       processes.run(ADAM, f"--config.data.manual_dir={folder}", f"--workdir={tmp_path / 'run'}",
                     TFDS_DATA_DIR=str(tmp_path / "data")),
       2, str(path))
+
+
+FIRST_CHUNK = """
+import sys
+from mnist_mlp import commandline, main, steps
+train_chunk = steps.train_chunk
+def first_chunk(*arguments, **options):
+  print(*sorted({name.partition(".")[0] for name in sys.modules}))
+  return train_chunk(*arguments, **options)
+steps.train_chunk = first_chunk
+commandline.run(main.main)
+"""
+
+
+def test_nothing_is_imported_before_the_device_works_that_can_wait(digits_dir, tmp_path):
+  done = subprocess.run(
+      [sys.executable, "-c", FIRST_CHUNK, ADAM, "--config.data.name=digits",
+       f"--config.data.data_dir={digits_dir}", "--config.data.validation_examples=0",
+       "--config.num_epochs=1", f"--workdir={tmp_path}"],
+      cwd=processes.ROOT, capture_output=True, text=True, check=True)
+  line = next(line for line in done.stdout.splitlines() if " jax " in line)
+  assert not set(line.split()) & {
+      "orbax", "tensorboard", "matplotlib", "tqdm", "tensorflow", "tensorflow_datasets"}

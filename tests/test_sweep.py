@@ -16,8 +16,8 @@ import pytest
 import tensorboard_server
 
 from mnist_mlp import commandline, config, engines, leaderboard, summaries, sweeps, trials
+from mnist_mlp.console import Console
 from mnist_mlp.errors import HeldError, UsageError
-from mnist_mlp.reporting import Console
 from mnist_mlp.train import train_and_evaluate
 
 SHIPPED = sorted((Path(__file__).parents[1] / "configs").glob("sweep_*.py"))

@@ -1,0 +1,47 @@
+"""The terminal: lines, and a progress bar below them."""
+
+import shutil
+import sys
+
+
+class Console:
+  """Prints lines, and on a terminal keeps a bar with examples per second and time left below."""
+
+  def __init__(self):
+    """No bar yet."""
+    self._bar = None
+
+  def start_bar(self, examples: int, done: int) -> None:
+    """Shows the bar for `examples` in all, `done` of them before, if stderr is a terminal."""
+    if sys.stderr.isatty():
+      from tqdm import tqdm  # Here because a log file needs none.
+      self._bar = tqdm(
+          total=examples, initial=done, unit=" examples", unit_scale=True, leave=False,
+          # Given, because tqdm hides the bar on a terminal that does not tell its size.
+          ncols=min(120, shutil.get_terminal_size().columns), nrows=24)
+
+  def advance(self, examples: int) -> None:
+    """Moves the bar on."""
+    if self._bar is not None:
+      self._bar.update(examples)
+
+  def stop_bar(self) -> None:
+    """Removes the bar."""
+    if self._bar is not None:
+      self._bar.close()
+      self._bar = None
+
+  def line(self, text: str) -> None:
+    """Prints a line, above the bar if there is one."""
+    if self._bar is not None:
+      self._bar.write(text, file=sys.stdout)
+    else:
+      print(text, flush=True)
+
+
+def boxed(text: str) -> str:
+  """Returns lines of text in a frame that cannot be overlooked."""
+  lines = text.splitlines()
+  width = max(map(len, lines))
+  bar = "!" * (width + 6)
+  return "\n".join([bar, *(f"!! {line:<{width}} !!" for line in lines), bar])

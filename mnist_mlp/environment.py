@@ -1,5 +1,6 @@
 """The process around a run: signals, the record of versions and devices."""
 
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -67,7 +68,7 @@ def describe() -> dict[str, Any]:
   device = jax.devices()[0]
   return {
       "python": platform.python_version(),
-      "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+      "packages": _versions(),
       "platform": platform.platform(),
       "devices": f"{jax.device_count()} x {device.device_kind}",
       "processor": _cpuinfo("model name"),
@@ -75,6 +76,11 @@ def describe() -> dict[str, Any]:
                    else os.cpu_count(),
       "xla_flags": os.environ.get("XLA_FLAGS", ""),
   }
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+  return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def _cpuinfo(field: str) -> str:

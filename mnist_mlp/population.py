@@ -219,9 +219,8 @@ def _for_each(function: Callable) -> Callable:
 
 
 evaluate = _for_each(steps.evaluate)
+evaluate_and_predict = _for_each(steps.evaluate_and_predict)
 norms = _for_each(steps.norms)
-predict_logits = _for_each(
-    lambda state, images, labels, config: steps.predict_logits(state, images, config=config))
 
 
 @functools.partial(jax.jit, donate_argnames=("best",))

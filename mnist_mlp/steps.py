@@ -316,16 +316,24 @@ def predict_logits(
 
 
 @functools.partial(jax.jit, static_argnames=("config",))
-def evaluate(
+def evaluate_and_predict(
     state: TrainState, images: jax.Array, labels: jax.Array, *, config: FrozenConfigDict
-) -> EvalMetrics:
-  """Returns loss and accuracy over every example of a split."""
+) -> tuple[EvalMetrics, jax.Array]:
+  """Returns loss and accuracy over every example of a split, and the logits of `predict_logits`."""
   logits = predict_logits(state, images, config=config)
   loss = losses.per_example(
       config.loss.name, logits, labels, state.scalars["label_smoothing"],
       config.loss.mean_over_classes)
   return EvalMetrics.single_from_model_output(
-      loss=loss, correct=jnp.argmax(logits, -1) == labels)
+      loss=loss, correct=jnp.argmax(logits, -1) == labels), logits
+
+
+@functools.partial(jax.jit, static_argnames=("config",))
+def evaluate(
+    state: TrainState, images: jax.Array, labels: jax.Array, *, config: FrozenConfigDict
+) -> EvalMetrics:
+  """Returns loss and accuracy over every example of a split."""
+  return evaluate_and_predict(state, images, labels, config=config)[0]
 
 
 @jax.jit

@@ -325,12 +325,11 @@ class _Run:
     """Tests the last state; returns what result.json holds."""
     place = jax.jit(lambda tree: tree, out_shardings=steps.replicated())
     images, labels = place(tuple(self.dataset.test))
-    metrics = jax.device_get(
-        steps.evaluate(self.state, images, labels, config=self.static)).compute()
-    logits = np.asarray(steps.predict_logits(self.state, images, config=self.static))
+    metrics, logits = jax.device_get(
+        steps.evaluate_and_predict(self.state, images, labels, config=self.static))
     params = steps.evaluation_variables(self.state, self.config)["params"]
     best = self._best()
-    test = reporter.test(metrics, logits, params, best)
+    test = reporter.test(metrics.compute(), logits, params, best)
     last = self.folder.metrics()[-1]
     return {
         "dataset": self.dataset.describe(),

@@ -158,6 +158,7 @@ class _Run:
     self.saved_at, self.saved_step = time.perf_counter(), self.step
     self.started, self.started_at = time.perf_counter(), self.step
     self.size = len(p.members)
+    self.no_metrics = population.no_metrics(self.size)
     self.limit = self.group.scan_limit(self.size)
     self.rows = rows
     self.reporters: dict[int, Reporter] = {}
@@ -233,7 +234,7 @@ class _Run:
     chunk = _Chunk(self.step, metrics, self.step == group.evaluation_step(self.step))
     tree["metrics"] = metrics
     if chunk.evaluate:
-      tree["metrics"] = population.no_metrics(self.size)
+      tree["metrics"] = self.no_metrics
       chunk.scalars = population.norms(tree["state"], *group.train, config=config)
       chunk.scalars["schedule"] = group.schedule(np.int32(self.step))
       if group.validation:
@@ -298,9 +299,9 @@ class _Finish:
     self.run, self.p, self.group = run, run.p, run.group
     state, config = run.tree["state"], run.group.static
     test = tuple(map(np.asarray, self.group.dataset.test))
-    self.metrics = _by_member(
-        jax.device_get(population.evaluate(state, *test, config=config)))
-    self.logits = np.asarray(population.predict_logits(state, *test, config=config))
+    metrics, self.logits = jax.device_get(
+        population.evaluate_and_predict(state, *test, config=config))
+    self.metrics = _by_member(metrics)
     self.tree = jax.device_get(population.pack(run.tree))
 
   def all(self) -> None:

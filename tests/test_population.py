@@ -147,8 +147,8 @@ def test_evaluation_is_that_of_lone_runs():
   configs = configs_of({"seed": 1}, {"seed": 2})
   group = Group(configs[0], small.dataset())
   state = population.create(group, configs)
-  metrics = population.evaluate(state, *group.validation, config=group.static)
-  logits = population.predict_logits(state, *group.validation, config=group.static)
+  metrics, logits = population.evaluate_and_predict(
+      state, *group.validation, config=group.static)
   lone = steps.create_train_state(configs[1], small.dataset())
   expected = steps.evaluate(lone, *small.dataset().validation, config=group.static).compute()
   own = population.take(jax.device_get(metrics), 1).compute()

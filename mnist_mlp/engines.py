@@ -267,6 +267,7 @@ def _work(
     number: int, points: Sequence[Point], folder: Path, plan: Sequence[tuple[Path, list[str]]],
     share: float, options: Options) -> None:
   """Trains, in a process of its own, the populations that no other process holds."""
+  commandline.collect_garbage_rarely()
   _use_one_core(number)
   threading.Thread(target=_end_with_parent, daemon=True).start()
   with commandline.user_errors():

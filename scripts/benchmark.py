@@ -210,6 +210,8 @@ def start_part(rounds: int) -> dict[str, Any]:
     first_chunk()
     return turns({
         "imports and one jitted call": lambda: process((sys.executable, "-c", imports)),
+        "the same, without the interpreter's exit": lambda: process(
+            (sys.executable, "-c", f"{imports}; import os; os._exit(0)")),
         f"{OURS}, first chunk of 50 steps": first_chunk,
     }, rounds)
 

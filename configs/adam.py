@@ -2,7 +2,7 @@
 
     python -m mnist_mlp.main --config=configs/adam.py
 
-Measured: 1.34 ± 0.03% test error, 5 seeds.
+Measured: 1.33 ± 0.05% test error, 5 seeds.
 """
 
 from mnist_mlp import config

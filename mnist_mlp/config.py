@@ -64,6 +64,7 @@ def default() -> ConfigDict:
   c.loss.name = "softmax_cross_entropy"  # str, see LOSSES
   c.loss.label_smoothing = 0.0  # float, share of the target spread evenly over the classes
   c.loss.l2 = 0.0               # float, adds l2 / 2 * sum of squared kernel entries to the loss
+  c.loss.adversarial_radius = 0.0  # float, moves images so far to be worst, in ranges of a pixel
   c.loss.mean_over_classes = False  # bool: divide the loss by the number of classes
 
   c.optimizer = ConfigDict()
@@ -144,6 +145,7 @@ _RANGES = {
     "model.init_scale": "(0, inf)",
     "loss.label_smoothing": "[0, 1)",
     "loss.l2": "[0, inf)",
+    "loss.adversarial_radius": "[0, inf)",
     "optimizer.learning_rate": "[0, inf)",
     "optimizer.weight_decay": "[0, inf)",
     "optimizer.momentum": "[0, 1)",
@@ -251,6 +253,7 @@ def _check_lbfgs(config: ConfigDict) -> None:
   off = {
       "optimizer.weight_decay": config.optimizer.weight_decay,
       "optimizer.clip_norm": config.optimizer.clip_norm,
+      "loss.adversarial_radius": config.loss.adversarial_radius,
       "model.dropout": config.model.dropout,
       "model.input_dropout": config.model.input_dropout,
       **{f"augment.{name}": config.augment[name] for name in AUGMENTATIONS},

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp import config as config_lib
@@ -181,6 +182,34 @@ def initial(group: Group, configs: Sequence[ConfigDict]) -> dict[str, Any]:
         "state": steps.snapshot(unshared(state, members)),
         "accuracy": jnp.full((members,), -jnp.inf, jnp.float32)}
   return tree
+
+
+def spread(tree: dict[str, Any], splits: Any) -> tuple[dict[str, Any], Any]:
+  """Lays the members of an `initial` tree along as many devices as can share them evenly.
+
+  Members need nothing of each other, so that each device trains its own as if they were alone.
+
+  Args:
+    tree: as `initial` or `unpack` give it.
+    splits: a pytree of arrays, which go to each of these devices in full.
+
+  Returns:
+    The tree, and the splits.
+  """
+  members = len(jax.tree.leaves(tree["metrics"])[0])
+  count = max(n for n in range(1, jax.device_count() + 1) if members % n == 0)
+  if count == 1:
+    return jax.tree.map(jnp.asarray, tree), splits
+  mesh = jax.make_mesh(
+      (count,), ("members",), axis_types=(jax.sharding.AxisType.Auto,),
+      devices=jax.devices()[:count])
+  everywhere = jax.sharding.NamedSharding(mesh, PartitionSpec())
+  split = jax.sharding.NamedSharding(mesh, PartitionSpec("members"))
+  state = jax.tree.map(
+      lambda axis: everywhere if axis is None else split, _axes(tree["state"]),
+      is_leaf=lambda leaf: leaf is None)
+  shardings = {"state": state, "metrics": split, "best": split}, everywhere
+  return jax.jit(lambda *trees: trees, out_shardings=shardings)(tree, splits)
 
 
 def pack(tree: dict[str, Any]) -> dict[str, Any]:

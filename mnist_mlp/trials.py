@@ -154,11 +154,15 @@ class _Run:
     self.p, self.group, self.checkpoints, self.console = p, p.group, checkpoints, console
     self.save_every, self.saved = save_every, saved
     self.environment = environment.describe()
-    self.step, self.tree = self._restore()
+    self.step, tree = self._restore()
+    self.tree, (self.train_split, self.validation_split) = population.spread(
+        tree, (p.group.train, p.group.validation))
     self.saved_at, self.saved_step = time.perf_counter(), self.step
     self.started, self.started_at = time.perf_counter(), self.step
     self.size = len(p.members)
-    self.no_metrics = population.no_metrics(self.size)
+    self.no_metrics = jax.device_put(
+        population.no_metrics(self.size),
+        jax.tree.map(lambda leaf: leaf.sharding, self.tree["metrics"]))
     self.limit = self.group.scan_limit(self.size)
     self.rows = rows
     self.reporters: dict[int, Reporter] = {}
@@ -228,17 +232,18 @@ class _Run:
     epochs, num_steps = split_into_scans(
         self.step, group.next_evaluation(self.step), group.length.steps_per_epoch, self.limit)
     tree["state"], metrics = population.train_chunk(
-        tree["state"], tree["metrics"], *group.train, config=config, epochs=epochs,
+        tree["state"], tree["metrics"], *self.train_split, config=config, epochs=epochs,
         num_steps=num_steps)
     self.step += epochs * num_steps
     chunk = _Chunk(self.step, metrics, self.step == group.evaluation_step(self.step))
     tree["metrics"] = metrics
     if chunk.evaluate:
       tree["metrics"] = self.no_metrics
-      chunk.scalars = population.norms(tree["state"], *group.train, config=config)
+      chunk.scalars = population.norms(tree["state"], *self.train_split, config=config)
       chunk.scalars["schedule"] = group.schedule(np.int32(self.step))
-      if group.validation:
-        chunk.validation = population.evaluate(tree["state"], *group.validation, config=config)
+      if self.validation_split:
+        chunk.validation = population.evaluate(
+            tree["state"], *self.validation_split, config=config)
         tree["best"] = population.keep_best(
             tree["best"], tree["state"], chunk.validation.accuracy.compute())
     return chunk

@@ -1,5 +1,10 @@
 """Members of a population against lone runs of the same configs."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -192,3 +197,45 @@ def test_the_estimate_of_memory_covers_what_the_compiler_needs():
       num_steps=4).compile().memory_analysis()
   taken = needed.temp_size_in_bytes + needed.output_size_in_bytes
   assert 0.5 * taken < 4 * group.bytes_per_member < 6 * taken
+
+
+TWO_DEVICES = """
+import jax
+jax.config.update("jax_num_cpu_devices", 2)
+import numpy as np
+import small, test_population
+from mnist_mlp import population
+
+rates = (0.01, 0.02, 0.03, 0.04)
+configs = test_population.configs_of(*({"optimizer__learning_rate": rate} for rate in rates))
+group = population.Group(configs[0], small.dataset())
+arguments = dict(config=group.static, epochs=1, num_steps=test_population.EPOCH)
+
+def train(tree, splits):
+  state, metrics = population.train_chunk(tree["state"], tree["metrics"], *splits, **arguments)
+  best = population.keep_best(
+      tree["best"], state,
+      population.evaluate(state, *splits, config=group.static).accuracy.compute())
+  return population.pack({"state": state, "metrics": metrics, "best": best})
+
+alone = train(population.initial(group, configs), group.train)
+tree, splits = population.spread(population.initial(group, configs), group.train)
+program = population.train_chunk.lower(
+    tree["state"], tree["metrics"], *splits, **arguments).compile().as_text()
+assert "all-reduce" not in program and "all-gather" not in program
+both = train(tree, splits)
+for leaf in jax.tree.leaves((both["state"].params, both["best"]["state"].opt_state)):
+  assert [shard.data.shape[0] for shard in leaf.addressable_shards] == [2, 2]
+for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(both), strict=True):
+  np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+three, _ = population.spread(population.initial(group, configs[:3]), group.train)
+assert len(three["state"].step.sharding.device_set) == 1
+"""
+
+
+def test_two_devices_share_the_members():
+  environment = dict(os.environ, PYTHONPATH=str(Path(__file__).parent), JAX_PLATFORMS="cpu")
+  done = subprocess.run(
+      [sys.executable, "-c", TWO_DEVICES], env=environment, capture_output=True, text=True,
+      timeout=300, check=False)
+  assert done.returncode == 0, done.stderr

@@ -274,6 +274,32 @@ def test_norms_are_those_of_parameters_gradient_and_update():
   np.testing.assert_allclose(norms["parameter_norm"], np.linalg.norm(kernel), rtol=1e-5)
 
 
+def test_adversarial_images_are_those_of_softmax_regression_by_hand():
+  config = small.config_of(model__features=(), loss__adversarial_radius=0.5)
+  state, (images, labels) = small.create(config), (part[:16] for part in DATA.train)
+  kernel, bias = (np.asarray(state.params["Dense_0"][name]) for name in ("kernel", "bias"))
+
+  def errors(images):
+    return jax.nn.softmax(images.reshape(16, -1) / 255 @ kernel + bias) - np.eye(10)[labels]
+
+  def loss(images):
+    return -np.log(np.asarray(errors(images))[np.arange(16), labels] + 1).mean()
+
+  slopes = np.asarray(errors(images) @ kernel.T)
+  moves = 255 * 0.5 * slopes / np.linalg.norm(slopes, axis=1, keepdims=True)
+  expected = images + moves.reshape(images.shape)
+  arguments = state, images, labels, FrozenConfigDict(config)
+  moved = jax.jit(steps.adversarial_images, static_argnums=4)(state.params, *arguments)
+  np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-3)
+  g = jax.jit(steps.gradient, static_argnums=3)(*arguments)
+  np.testing.assert_allclose(g.value, (loss(images) + loss(expected)) / 2, rtol=1e-4)
+  # As for fixed images: the moves themselves are not differentiated.
+  x = np.stack([images.reshape(16, -1), expected.reshape(16, -1)]) / 255
+  both = np.stack([errors(images), errors(expected)])
+  np.testing.assert_allclose(
+      g.grads["Dense_0"]["kernel"], np.einsum("kbi,kbj->ij", x, both) / 32, rtol=1e-3, atol=1e-5)
+
+
 def test_full_batch_needs_no_order():
   config = small.config_of(model__features=(), batch_size=96, num_steps=3)
   assert steps.run_length(config, 96) == (1, 3)

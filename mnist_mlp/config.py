@@ -64,6 +64,7 @@ def default() -> ConfigDict:
   c.loss.name = "softmax_cross_entropy"  # str, see LOSSES
   c.loss.label_smoothing = 0.0  # float, share of the target spread evenly over the classes
   c.loss.l2 = 0.0               # float, adds l2 / 2 * sum of squared kernel entries to the loss
+  c.loss.smallest_probability = 0.0  # float, to which probabilities are clipped; 0 is off
   c.loss.adversarial_radius = 0.0  # float, moves images so far to be worst, in ranges of a pixel
   c.loss.mean_over_classes = False  # bool: divide the loss by the number of classes
 
@@ -145,6 +146,7 @@ _RANGES = {
     "model.init_scale": "(0, inf)",
     "loss.label_smoothing": "[0, 1)",
     "loss.l2": "[0, inf)",
+    "loss.smallest_probability": "[0, 0.5)",
     "loss.adversarial_radius": "[0, inf)",
     "optimizer.learning_rate": "[0, inf)",
     "optimizer.weight_decay": "[0, inf)",
@@ -236,6 +238,10 @@ def _check_together(config: ConfigDict) -> None:
     if not (config[f"{name}_epochs"] or config[f"{name}_steps"]):
       raise UsageError(
           f"config.{name}_epochs and config.{name}_steps are both 0; set one of them above 0")
+  if config.loss.smallest_probability and config.loss.name != "softmax_cross_entropy":
+    raise UsageError(
+        f"config.loss.smallest_probability is {config.loss.smallest_probability} but must be 0 "
+        f"with the loss {config.loss.name!r}, which has no softmax to clip")
   if config.schedule.name in ("step", "exponential") and not (
       config.schedule.decay_every_epochs or config.schedule.decay_every_steps):
     raise UsageError(

@@ -95,9 +95,8 @@ class Run:
 
   def losses(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Returns float32 [N], the run's loss of each example."""
-    return np.asarray(losses.per_example(
-        self.config.loss.name, logits, labels, self.state.scalars["label_smoothing"],
-        self.config.loss.mean_over_classes))
+    return np.asarray(losses.configured(
+        self.config.loss, logits, labels, self.state.scalars["label_smoothing"]))
 
   @property
   def members(self) -> tuple["Run"]:

@@ -163,9 +163,9 @@ def _forward(params, state, images, labels, config):
       dropout=s["dropout"] if c.dropout else None,
       input_dropout=s["input_dropout"] if c.input_dropout else None,
       rngs={"dropout": random_key(state.seed, _NOISE, state.step)}, mutable=["batch_stats"])
-  loss = losses.per_example(
-      config.loss.name, logits, labels, s["label_smoothing"], config.loss.mean_over_classes)
-  return loss, (jnp.argmax(logits, -1) == labels, {**state.model_state, **model_state})
+  correct = jnp.argmax(logits, -1) == labels
+  loss = losses.configured(config.loss, logits, labels, s["label_smoothing"])
+  return loss, (correct, {**state.model_state, **model_state})
 
 
 def adversarial_images(
@@ -357,11 +357,9 @@ def evaluate_and_predict(
 ) -> tuple[EvalMetrics, jax.Array]:
   """Returns loss and accuracy over every example of a split, and the logits of `predict_logits`."""
   logits = predict_logits(state, images, config=config)
-  loss = losses.per_example(
-      config.loss.name, logits, labels, state.scalars["label_smoothing"],
-      config.loss.mean_over_classes)
-  return EvalMetrics.single_from_model_output(
-      loss=loss, correct=jnp.argmax(logits, -1) == labels), logits
+  loss = losses.configured(config.loss, logits, labels, state.scalars["label_smoothing"])
+  correct = jnp.argmax(logits, -1) == labels
+  return EvalMetrics.single_from_model_output(loss=loss, correct=correct), logits
 
 
 @functools.partial(jax.jit, static_argnames=("config",))

@@ -131,6 +131,8 @@ def test_wrong_value_gets_one_clear_message(path, value, parts):
     ({"schedule__name": "step", "schedule__decay_every_epochs": 0.0}, ["decay_every_steps"]),
     ({"optimizer__name": "schedule_free", "optimizer__b1": 0.0}, ["config.optimizer.b1 is 0"]),
     ({"optimizer__name": "lbfgs", "model__dropout": 0.5}, ["config.model.dropout", "'lbfgs'"]),
+    ({"loss__name": "squared_error", "loss__smallest_probability": 1e-7},
+     ["config.loss.smallest_probability", "'squared_error'"]),
     ({"optimizer__name": "lbfgs", "loss__adversarial_radius": 0.5},
      ["config.loss.adversarial_radius", "'lbfgs'"]),
     ({"optimizer__name": "lbfgs", "model__norm": "batch"}, ["config.model.norm", "'lbfgs'"]),

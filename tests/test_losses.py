@@ -58,3 +58,16 @@ def test_l2_penalty_counts_kernels_alone_and_its_gradient_is_strength_times_them
     np.testing.assert_allclose(grads[name]["kernel"], 0.03 * params[name]["kernel"], rtol=1e-5)
     assert not grads[name]["bias"].any()
   assert not grads["BatchNorm_0"]["scale"].any()
+
+
+def test_clipped_probabilities_have_no_gradient():
+  logits = jnp.array([[20.0, 0.0, 0.0], [0.0, 20.0, 0.0], [1.0, 0.0, 0.0]])
+
+  def loss(logits):
+    return losses.per_example(
+        "softmax_cross_entropy", logits, jnp.zeros(3, jnp.int32), smallest_probability=1e-7)
+
+  exact = losses.per_example("softmax_cross_entropy", logits, jnp.zeros(3, jnp.int32))
+  np.testing.assert_allclose(loss(logits), [1e-7, -np.log(1e-7), exact[2]], rtol=1e-2)
+  slopes = jax.grad(lambda logits: loss(logits).sum())(logits)
+  assert np.abs(slopes[:2]).max() == 0 < np.abs(slopes[2]).min()

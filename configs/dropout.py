@@ -1,10 +1,14 @@
-"""Dropout and max-norm: three layers of 1024 ReLU units, knowing nothing of pixel geometry.
+"""Dropout and adversarial training: 784-800-400-200-10 ReLU, knowing nothing of pixel geometry.
 
     python -m mnist_mlp.main --config=configs/dropout.py
 
 Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014: 1.25%
-test error with dropout, 1.06% with max-norm besides. Their rates: a fifth of the pixels, half of
-the hidden units; the incoming weights of a unit have a norm of at most 2.
+test error with dropout, 1.06% with max-norm besides, in three layers of 1024; 0.95% in two of 8192.
+Here some nine thousand steps are enough, by other means:
+batch norm, a moving average of the weights, and half of the loss on images that are moved by a
+length of 2 to where the loss rises most (Goodfellow, Shlens & Szegedy, "Explaining and harnessing
+adversarial examples", 2015). On validation, one seed and 20 epochs, a length of 2 had 1.06%, of 1
+1.14%; without, three layers of 1024 at the paper's rates had 1.26% after 30.
 """
 
 from mnist_mlp import config
@@ -12,17 +16,18 @@ from mnist_mlp import config
 
 def get_config():
   c = config.default()
-  c.num_epochs = 100.0
-  c.batch_size = 128
+  c.num_epochs = 40.0
+  c.batch_size = 256
   c.eval_every_epochs = 5.0
-  c.model.features = (1024, 1024, 1024)
-  c.model.dropout = 0.5
-  c.model.input_dropout = 0.2
-  c.model.init = "he"
-  c.optimizer.name = "momentum"
-  c.optimizer.learning_rate = 0.03
-  c.optimizer.momentum = 0.95
-  c.optimizer.max_norm = 2.0
+  c.model.features = (800, 400, 200)
+  c.model.norm = "batch"
+  c.model.dropout = 0.2
+  c.model.input_dropout = 0.1
+  c.loss.adversarial_radius = 2.0
+  c.optimizer.name = "adamw"
+  c.optimizer.learning_rate = 3e-3
+  c.optimizer.weight_decay = 2e-2
   c.schedule.name = "cosine"
   c.schedule.warmup_epochs = 1.0
+  c.ema.decay = 0.999
   return c

@@ -268,6 +268,7 @@ def _work(
     share: float, options: Options) -> None:
   """Trains, in a process of its own, the populations that no other process holds."""
   commandline.collect_garbage_rarely()
+  environment.use_compilation_cache()
   _use_one_core(number)
   threading.Thread(target=_end_with_parent, daemon=True).start()
   with commandline.user_errors():

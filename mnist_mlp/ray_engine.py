@@ -19,6 +19,7 @@ from typing import Any
 import ray
 from ray import tune
 
+from mnist_mlp import environment
 from mnist_mlp.console import Console
 from mnist_mlp.engines import Options, Sweep
 from mnist_mlp.errors import HeldError, Interrupted, RunError
@@ -143,6 +144,7 @@ def _trial(
     config: dict[str, int], *, points: Sequence[Point], folder: Path,
     plan: Sequence[tuple[Path, list[str]]], options: Options) -> None:
   """Trains one population, from where its last checkpoint stands; runs in a process of Ray's."""
+  environment.use_compilation_cache()
   sweep = Sweep(points, folder, Console())
   population = sweep.population(*plan[config["population"]])
 

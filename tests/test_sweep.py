@@ -431,7 +431,8 @@ def test_single_threaded_processes_give_the_same_table(swept, tmp_path, digits_d
   path, _, _, rows = swept
   done = processes.run(
       f"--config={path}", f"--workdir={tmp_path}", f"--config.data.data_dir={digits_dir}",
-      "--engine=processes", "--processes=2", module="mnist_mlp.sweep")
+      "--engine=processes", "--processes=2", module="mnist_mlp.sweep",
+      JAX_COMPILATION_CACHE_DIR="", XDG_CACHE_HOME=str(tmp_path / "cache"))
   assert done.returncode == 0, done.stderr
   own = json.loads((tmp_path / "sweep.json").read_text())["runs"]
   expected = {row["name"]: row for row in rows}
@@ -441,6 +442,8 @@ def test_single_threaded_processes_give_the_same_table(swept, tmp_path, digits_d
     if row["status"] == "finished":
       for name in leaderboard.MEASURES:
         assert row[name] == pytest.approx(expected[row["name"]][name], rel=2e-2)
+  kept = (tmp_path / "cache" / "mnist_mlp").glob("xla-*/jit_train_chunk*-cache")
+  assert list(kept), "the processes compile for themselves alone"
 
 
 @pytest.mark.slow

@@ -130,10 +130,10 @@ def _bytes(tree: Any) -> int:
 
 
 def free_bytes() -> int:
-  """Returns how much memory the device has left, in bytes; on a CPU, what the system can give."""
-  stats = jax.devices()[0].memory_stats() or {}
-  if "bytes_limit" in stats:
-    return stats["bytes_limit"] - stats["bytes_in_use"]
+  """Returns how much memory all devices have left, in bytes; on a CPU, what the system can give."""
+  stats = [device.memory_stats() or {} for device in jax.devices()]
+  if all("bytes_limit" in one for one in stats):
+    return sum(one["bytes_limit"] - one["bytes_in_use"] for one in stats)
   with contextlib.suppress(OSError, StopIteration):
     lines = Path("/proc/meminfo").read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])

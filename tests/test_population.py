@@ -95,6 +95,12 @@ EVERYTHING = {
 }
 
 
+def test_the_only_member_is_its_lone_run_to_the_bit():
+  before, after = both(configs_of({"seed": 3}), 0)
+  assert same_bits(*before)
+  assert same_bits(*after)
+
+
 @pytest.mark.slow
 def test_a_member_equals_its_lone_run_with_everything_switched_on():
   points = [

@@ -6,7 +6,7 @@ After a published program: 75.15, 82.79, 85.69 and 87.07% of test right after ep
 seconds an epoch on a CPU. It runs a fifth epoch, for which it gives no figure.
 That one run's 12.93% error after epoch 4 lies within a standard deviation of ours.
 
-Measured: 13.20 ± 0.37% test error, 5 seeds.
+Measured: 13.09 ± 0.34% test error, 20 seeds.
 """
 
 from mnist_mlp import config

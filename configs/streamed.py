@@ -5,9 +5,14 @@
 After a published notebook that keeps the data in host memory and sends each batch to the GPU: about
 98% of test right after 50 epochs (57.65% after 5, 84.63% after 10), 78 seconds on a GPU, four
 minutes for its twin in PyTorch. Its loss divides by the number of classes, and clips the softmax
-before the logarithm, which stops the gradient of the worst mistakes. With such large inputs that is
-what makes it reach 98%, by way of those plateaus: with an exact logarithm the first steps are
-enormous, and it ends below (--config.loss.smallest_probability=0).
+before the logarithm, which stops the gradient of the worst mistakes. Here the logarithm is exact, as
+was meant, and the weights start at the size of the twin's, 0.58 of Flax's: with such large inputs,
+larger ones hardly change on the way to no training error, and leave 2.9% of test wrong.
+Clipped as in the original,
+
+    --config.loss.smallest_probability=1e-7 --config.model.init=glorot --config.model.init_scale=1
+
+the same plateaus appear, and five seeds end anywhere: at 1.94, 2.14, 2.62, 90.18 and 1.99%.
 """
 
 from mnist_mlp import config
@@ -20,9 +25,8 @@ def get_config():
   c.eval_every_epochs = 5.0
   c.model.features = (512, 512)
   c.model.inputs = "raw"
-  c.model.init = "glorot"
+  c.model.init_scale = 3 ** -0.5
   c.loss.mean_over_classes = True
-  c.loss.smallest_probability = 1e-7
   c.optimizer.name = "momentum"
   c.optimizer.learning_rate = 0.01
   c.optimizer.momentum = 0.6

@@ -10,7 +10,7 @@ weights, and half of the loss on images that are moved by a length of 2 to where
 validation, one seed and 20 epochs, a length of 2 had 1.06%, of 1 1.14%; without, three layers of
 1024 at the paper's rates had 1.26% after 30.
 
-Measured: 0.84 ± 0.03% test error, 4 seeds.
+Measured: 0.85 ± 0.04% test error, 5 seeds.
 """
 
 from mnist_mlp import config

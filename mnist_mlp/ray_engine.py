@@ -134,9 +134,8 @@ def _scheduler(sweep: Sweep, plan: Sequence, options: Options) -> Any:
     return None
   groups = [sweep.population(*one).group for one in plan]
   evaluations = max(math.ceil(g.length.total_steps / g.eval_every) for g in groups)
-  # One more than there are, because ASHA kills trials that reach the last one.
   return tune.schedulers.ASHAScheduler(
-      time_attr="evaluations", max_t=evaluations + 1, grace_period=1,
+      time_attr="evaluations", max_t=evaluations, grace_period=1,
       reduction_factor=options.halving)
 
 
@@ -149,6 +148,8 @@ def _trial(
   population = sweep.population(*plan[config["population"]])
 
   def report(step: int) -> None:
+    if step == population.group.length.total_steps:
+      return  # ASHA would kill it, rather than let it finish
     rows = [row for member in population.members for row in member.folder.metrics()]
     accuracies = [row.get("validation/accuracy", 0.0) for row in rows if row["step"] == step]
     if accuracies:

@@ -150,3 +150,18 @@ def sweep():
   assert rows[0]["optimizer.learning_rate"] in (0.01, 0.003)
   assert rows[0]["status"] == "finished"
   assert all(row["epoch"] < 8 for row in rows if row["status"] == "stopped early")
+
+
+@pytest.mark.slow
+def test_asha_stops_no_run_that_is_at_its_end(tmp_path, digits_dir, mark):
+  pytest.importorskip("ray")
+  path = test_sweep.sweep_file(tmp_path, """
+def sweep():
+  return sweeps.grid({"optimizer.learning_rate": [0.01, 1e-4, 1e-6]})
+""", base="c.num_epochs = 1.0")
+  done = processes.run(
+      f"--config={path}", f"--workdir={tmp_path / 'w'}", "--engine=ray", "--halving=2",
+      f"--config.data.data_dir={digits_dir}", module="mnist_mlp.sweep", RAY_TEST=mark)
+  assert done.returncode == 0, done.stderr
+  rows = json.loads((tmp_path / "w" / "sweep.json").read_text())["runs"]
+  assert [row["status"] for row in rows] == ["finished"] * 3

@@ -6,7 +6,8 @@ The contestants take turns, A B C A B C ..., and a ratio is the median of the ra
 what the machine does besides hits all alike. Parts:
 
 - epoch: a training epoch, steady state, by the contestants of `contestants.py`, next to the time
-  of its matrix products alone;
+  of its matrix products alone; where JAX has a GPU, on that, by ours in deterministic mode and
+  without command buffers (CUDA graphs) too;
 - start: from the start of a process to its first finished chunk, of 50 steps, against importing
   JAX, Flax and Optax and one jitted call;
 - job: five epochs as a whole process, summaries and checkpoints included, against PyTorch, and
@@ -95,7 +96,9 @@ class Worker:
     """Starts it, and waits until it is ready."""
     self._process = subprocess.Popen(
         (sys.executable, str(SCRIPTS / "contestants.py"), name, json.dumps(case._asdict())),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        # All are there at once: none may take the memory of a GPU for itself.
+        env={**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"})
     self.name = name
     if self._read() != "ready":
       raise RunError(f"{name} did not start; see above")
@@ -166,6 +169,8 @@ def epochs(case: Case, names: Sequence[str], rounds: int, warm_up: int) -> dict[
 def epoch_part(rounds: int) -> dict[str, Any]:
   """PyTorch slows down until its third epoch, when Adam's moments have become denormal."""
   everyone = list(contestants.CONTESTANTS)
+  if "cpu" not in environment()["devices"]:
+    everyone += contestants.ON_A_GPU
   some = [OURS, "PyTorch", "JAX, a step per NumPy batch", *LIMITS]
   return {case: epochs(CASES[case], some if case == "lab_tanh" else everyone, rounds, warm_up=3)
           for case in CASES}
@@ -361,7 +366,8 @@ def tables(results: Mapping[str, Any]) -> str:
     e = content["environment"]
     versions = ", ".join(
         f"{name} {e['packages'][name]}" for name in ("jax", "torch", "keras", "scikit-learn"))
-    lines += [f"({part}: {e['cpu_cores']} cores of {e['processor']}; {versions})", ""]
+    machine = f"{e['devices']}, {e['cpu_cores']} cores of {e['processor']}"
+    lines += [f"({part}: {machine}; {versions})", ""]
   return "\n".join(lines)
 
 
@@ -379,7 +385,7 @@ def rows_of_epoch(measured: Mapping[str, Any]) -> list[str]:
           for limit in LIMITS]
       middle = statistics.median(seconds)
       lines.append(
-          f"| {name} | {middle:.2f} ({min(seconds):.2f} to {max(seconds):.2f}) | "
+          f"| {name} | {middle:#.3g} ({min(seconds):#.3g} to {max(seconds):#.3g}) | "
           f"{CASES[case].images / middle:,.0f} | {values['ratio']:.2f} | "
           f"{shares[0]:.2f}; {shares[1]:.2f} | {values['memory']} |")
     lines.append("")
@@ -413,7 +419,7 @@ def rows_of_scaling(measured: Mapping[str, Any]) -> list[str]:
     lines += [f"| {axis} | seconds an epoch | GFLOP/s in products | peak memory, MiB |",
               "|---|---|---|---|"]
     lines += [
-        f"| {int(value):,} | {v['seconds']:.2f} | {v['gflops_per_second']:.0f} | {v['memory']} |"
+        f"| {int(value):,} | {v['seconds']:#.3g} | {v['gflops_per_second']:.0f} | {v['memory']} |"
         for value, v in found.items()]
     lines.append("")
   return lines
@@ -438,7 +444,7 @@ def plot(measured: Mapping[str, Any], path: Path) -> None:
     axis.barh(names, medians, color=["C0" if name == OURS else "C7" for name in names])
     axis.axvline(limit, color="C3", linestyle="--")
     for i, value in enumerate(medians):
-      axis.text(value, i, f" {value:.2f}", va="center", fontsize=8)
+      axis.text(value, i, f" {value:#.3g}", va="center", fontsize=8)
     axis.set_title(f"batch {CASES[case].batch_size}: seconds an epoch", fontsize=9)
     axis.set_xlim(0, 1.2 * max(medians))
     axis.tick_params(labelsize=8)

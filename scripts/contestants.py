@@ -10,6 +10,7 @@ are those of the case; every epoch has a new order; pixels are in 0..1, numbers 
 import functools
 import itertools
 import json
+import os
 import resource
 import sys
 import time
@@ -53,8 +54,9 @@ def floats(case: Case) -> tuple[np.ndarray, np.ndarray]:
   return images.reshape(len(images), -1).astype(np.float32) / 255, labels
 
 
-def ours(case: Case) -> Callable[[], Any]:
+def ours(case: Case, *, xla_flags: str = "") -> Callable[[], Any]:
   """This program: an epoch is one call of `steps.train_chunk`."""
+  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {xla_flags}"
   import jax
   from ml_collections import FrozenConfigDict
 
@@ -121,11 +123,12 @@ def torch_net(case: Case):
   """Returns (net, optimizer, step) of PyTorch; step takes a batch of images and labels."""
   import torch
   torch.manual_seed(0)
+  device = torch_device()
   act = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[case.activation]
   widths = (784, *case.features)
   layers = [part for i in range(len(case.features))
             for part in (torch.nn.Linear(widths[i], widths[i + 1]), act())]
-  net = torch.nn.Sequential(*layers, torch.nn.Linear(widths[-1], 10))
+  net = torch.nn.Sequential(*layers, torch.nn.Linear(widths[-1], 10)).to(device)
   optimizer = (
       torch.optim.Adam(net.parameters(), case.learning_rate, fused=True)
       if case.optimizer == "adam" else torch.optim.SGD(net.parameters(), case.learning_rate))
@@ -140,28 +143,37 @@ def torch_net(case: Case):
   return net, optimizer, step
 
 
+def torch_device() -> str:
+  """Returns where PyTorch trains: on the GPU, where there is one, as JAX does."""
+  import torch
+  return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def torch_eager(case: Case, *, flush: bool = False, compiled: bool = False) -> Callable[[], Any]:
-  """PyTorch, whose optimizer is the fused one."""
+  """PyTorch, whose optimizer is the fused one, with the data where it trains."""
   import torch
   torch.set_flush_denormal(flush)
+  device = torch_device()
   images, labels = floats(case)
-  images, labels = torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
+  images = torch.from_numpy(images).to(device)
+  labels = torch.from_numpy(labels.astype(np.int64)).to(device)
   net, _, step = torch_net(case)
   if compiled:
     net.compile()
 
   def epoch():
-    order = torch.randperm(case.images)
+    order = torch.randperm(case.images, device=device)
     for start in range(0, case.images - case.batch_size + 1, case.batch_size):
       rows = order[start:start + case.batch_size]
       step(images[rows], labels[rows])
+    if device == "cuda":
+      torch.cuda.synchronize()
 
   return epoch
 
 
 def keras_on_jax(case: Case) -> Callable[[], Any]:
   """Keras 3 with its JAX backend: an epoch of `fit`."""
-  import os
   os.environ["KERAS_BACKEND"] = "jax"
   import keras
   images, labels = floats(case)
@@ -249,12 +261,19 @@ CONTESTANTS: dict[str, Callable[[Case], Callable[[], Any]]] = {
     "limit: products of these shapes": products,
     "limit: a large product": large_product,
 }
+# Also take part where JAX has a GPU; there, the flushing of denormals means nothing.
+ON_A_GPU: dict[str, Callable[[Case], Callable[[], Any]]] = {
+    "mnist_mlp, deterministic": functools.partial(
+        ours, xla_flags="--xla_gpu_deterministic_ops=true"),
+    "mnist_mlp, no command buffers": functools.partial(
+        ours, xla_flags="--xla_gpu_enable_command_buffer="),
+}
 
 
 def main() -> None:
   """Serves epochs until standard input ends."""
   name, case = sys.argv[1], Case(**json.loads(sys.argv[2]))
-  epoch = CONTESTANTS[name](case)
+  epoch = (CONTESTANTS | ON_A_GPU)[name](case)
   print("ready", flush=True)
   for _ in sys.stdin:
     started = time.perf_counter()

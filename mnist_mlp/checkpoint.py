@@ -65,7 +65,9 @@ class Checkpoints:
         self.folder,
         options=ocp.CheckpointManagerOptions(
             preservation_policy=policies, best_fn=_accuracy, cleanup_tmp_directories=True,
-            enable_async_checkpointing=True))
+            enable_async_checkpointing=True,
+            # Else a folder that cannot be made is waited for five minutes.
+            async_options=ocp.AsyncOptions(create_directories_asynchronously=False)))
 
   def __enter__(self) -> "Checkpoints":
     """Returns itself."""

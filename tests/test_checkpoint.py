@@ -278,3 +278,14 @@ def test_a_failed_save_is_a_clear_error_and_leaves_the_earlier_ones(tmp_path):
     assert line.startswith(f"cannot save a checkpoint in {tmp_path / 'c'}: ")
     assert "File too large" in line
   assert output[2] == "[1] 1"
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_at_once(tmp_path):
+  with (pytest.raises(RunError, match=r"cannot save a checkpoint in .*Not a directory"),
+        Checkpoints(tmp_path / "c") as checkpoints):
+    checkpoints.save(1, TREE, {})
+    checkpoints.wait()
+    shutil.rmtree(tmp_path / "c")
+    (tmp_path / "c").write_text("no folder")
+    checkpoints.save(3, TREE, {})
+    checkpoints.wait()

@@ -5,7 +5,7 @@
 After the same published program, which descended along the full gradient with a line search. An
 epoch is one step here.
 
-Measured: 2.11% test error, 1 seeds.
+Measured: 2.11% test error, 1 seed.
 """
 
 from mnist_mlp import config

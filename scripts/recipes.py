@@ -13,13 +13,15 @@ error on that is shown:
     python scripts/recipes.py --recipes=quick --seeds=0:3 --validate \
         --override=optimizer.learning_rate=1e-3
 
-With --committee, a recipe's runs are also recorded together, their probabilities averaged.
+With --committee, a recipe's runs are also recorded together, their probabilities averaged. With
+--update, README.md gets the table, and the headers of configs/ their figures.
 """
 
 import hashlib
 import json
 import math
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -53,6 +55,8 @@ PUBLISHED = {
         "about 2 (its program)",
 }
 
+TABLE_MARKERS = "<!-- table: scripts/recipes.py -->", "<!-- end of table -->"  # in README.md
+
 _HELD_OUT = 1 / 12  # the share of train that is validation; 5,000 of MNIST
 
 _RECIPES = flags.DEFINE_list("recipes", [], "names of files in configs/, without .py; none: table")
@@ -64,6 +68,7 @@ _COMMITTEE = flags.DEFINE_bool(
     "committee", False, "also record the mean of what a recipe's seeds say (Meier et al. 2011)")
 _RUNS = flags.DEFINE_string("runs", "runs/recipes", "folder of the runs")
 _RESULTS = flags.DEFINE_string("results", "results/recipes.json", "file of the results")
+_UPDATE = flags.DEFINE_bool("update", False, "bring README.md and configs/ up to date")
 _TIMED = flags.DEFINE_bool("timed", True, "record seconds; say --notimed when the machine is busy")
 
 
@@ -95,6 +100,8 @@ def main() -> None:
       print(f"{config.stem}: validation error {mean_and_std(errors)}%, {len(errors)} seeds")
   if not _VALIDATE.value:
     print(table(results))
+  if _UPDATE.value:
+    update_docs(results, ROOT)
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -281,7 +288,8 @@ def mean_and_std(values: Sequence[float]) -> str:
 def measured_line(entry: Mapping[str, Any]) -> str:
   """Returns the line that a config's header has of its results."""
   errors = [seed["error"] for seed in entry["seeds"].values()]
-  return f"Measured: {mean_and_std(errors)}% test error, {len(errors)} seeds."
+  seeds = "1 seed" if len(errors) == 1 else f"{len(errors)} seeds"
+  return f"Measured: {mean_and_std(errors)}% test error, {seeds}."
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -304,6 +312,24 @@ def table(results: Mapping[str, Any]) -> str:
       for e in results["environments"]}
   lines = ["| " + " | ".join(row) + " |" for row in rows]
   return "\n".join([*lines, "", "Measured on " + "; ".join(sorted(machines)) + "."])
+
+
+def update_docs(results: Mapping[str, Any], root: Path) -> None:
+  """Brings the table in root/README.md up to date, and the figures in the headers of root/configs/.
+
+  A header's line follows what it says of the recipe, or replaces the one that it has.
+  """
+  readme = root / "README.md"
+  start, end = TABLE_MARKERS
+  before, _, rest = readme.read_text().partition(start)
+  after = rest.partition(end)[2]
+  readme.write_text(f"{before}{start}\n{table(results)}\n{end}{after}")
+  for name, entry in results["recipes"].items():
+    path = root / "configs" / f"{name}.py"
+    if path.exists():  # else it is a committee, or has overrides
+      _, header, code = path.read_text().split('"""', 2)
+      header = re.sub(r"\n+Measured: .*\n", "\n", header)
+      path.write_text(f'"""{header}\n{measured_line(entry)}\n"""{code}')
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +150,36 @@ def test_headers_give_the_measured_figures_of_the_recipe_as_it_is(script):
     entry = recipes[path.stem]
     assert entry["config"] == script.changes_to_default(commandline.load_config(path)), path.name
     assert script.measured_line(entry) in header.splitlines(), path.name
+
+
+def test_the_readme_shows_the_table_of_what_is_recorded(script):
+  start, end = script.TABLE_MARKERS
+  shown = (ROOT / "README.md").read_text().partition(start)[2].partition(end)[0]
+  assert shown.strip() == script.table(script.read_results(ROOT / "results" / "recipes.json"))
+
+
+def test_readme_and_headers_are_brought_up_to_date(script, tmp_path):
+  shutil.copytree(ROOT / "configs", tmp_path / "configs")
+  shutil.copy(ROOT / "README.md", tmp_path)
+  results = {"environments": [], "recipes": {}}
+  for name in ("adam", "momentum", "committee of 3 deep"):  # with a figure, without one, no config
+    script.record(results, name, [], {}, 0, measured(7.77), 10.0)
+  script.update_docs(results, tmp_path)
+  script.update_docs(results, tmp_path)
+  for name in ("adam", "momentum"):
+    text = (tmp_path / "configs" / f"{name}.py").read_text()
+    assert text.count("Measured: ") == 1
+    header, original = (
+        commandline.load_module(folder / "configs" / f"{name}.py")["__doc__"]
+        for folder in (tmp_path, ROOT))
+    assert header.splitlines()[-2:] == ["", "Measured: 7.77% test error, 1 seed."]
+    assert header.startswith(original.partition("Measured")[0])
+    assert text.partition("from mnist_mlp")[2] == (
+        (ROOT / "configs" / f"{name}.py").read_text().partition("from mnist_mlp")[2])
+  readme = (tmp_path / "README.md").read_text()
+  assert "| `committee of 3 deep` | 0.39 (Meier 2011, 25 nets) | 7.77 (1) |" in readme
+  assert readme.partition("<!-- end of table -->")[2] == (
+      (ROOT / "README.md").read_text().partition("<!-- end of table -->")[2])
 
 
 @pytest.mark.slow

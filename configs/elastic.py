@@ -6,7 +6,8 @@ Simard, Steinkraus & Platt, "Best practices for convolutional neural networks ap
 document analysis", 2003: 0.7% test error (1.6% without distortions), with the same net, sigma and
 alpha, by gradient descent of rate 0.005, times 0.3 every 100 epochs. Here AdamW with cosine decay
 and a moving average of the weights need 85 epochs, with a little rotation, scaling and shift, which
-a single seed's validation faintly favoured.
+a single seed's validation faintly favoured. On validation, this has 0.77 ± 0.01% error with two
+seeds; label smoothing of 0.1 would make that 0.96 ± 0.03%.
 
 Measured: 0.71 ± 0.02% test error, 5 seeds.
 """

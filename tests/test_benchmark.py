@@ -23,7 +23,8 @@ def benchmark():
 @pytest.mark.parametrize(("name", "package"), [
     ("mnist_mlp", "jax"), ("JAX, a step per NumPy batch", "jax"),
     ("limit: products of these shapes", "jax"), ("scikit-learn", "sklearn"),
-    ("PyTorch", "torch"), ("Keras on JAX", "keras")])
+    ("PyTorch", "torch"), ("Keras on JAX", "keras"), ("mnist_mlp, deterministic", "jax"),
+    ("mnist_mlp, no command buffers", "jax")])
 def test_every_contestant_trains_an_epoch_a_line(benchmark, mnist_dir, name, package):
   pytest.importorskip(package)
   case = benchmark.Case(features=(16,), batch_size=64, images=640)

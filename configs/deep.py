@@ -16,7 +16,7 @@ from mnist_mlp import config
 
 def get_config():
   c = config.default()
-  c.num_epochs = 150.0
+  c.num_epochs = 140.0
   c.batch_size = 256
   c.eval_every_epochs = 5.0
   c.model.features = (1024, 1024, 1024)

@@ -3,10 +3,12 @@
     python -m mnist_mlp.main --config=configs/deep.py
 
 On the way to Ciresan et al., "Deep, big, simple neural nets for handwritten digit recognition",
-2010, with a quarter of their weights; see deep_big.py. The moving average of the weights does what
-their learning rate's slow decay over 800 epochs did. On validation, after 40 epochs of one seed,
-this had 0.56% error, with label smoothing of 0.1 0.60%, with batch norm or GELU, which take longer,
-0.52%: two wrong images are between neighbours.
+2010, with a quarter of their weights; see deep_big.py. The moving average of the weights and label
+smoothing do what their learning rate's slow decay over 800 epochs did.
+
+On validation, after 40 epochs of one seed, it had 0.60% error, without smoothing 0.56%, so with
+batch norm or GELU, either of which takes longer, 0.52%: neighbours are two images apart, which says
+nothing. Without smoothing, 140 epochs on all examples ended at 0.52% test error, one seed.
 
 Measured: 0.46 ± 0.01% test error, 3 seeds.
 """
@@ -16,7 +18,7 @@ from mnist_mlp import config
 
 def get_config():
   c = config.default()
-  c.num_epochs = 140.0
+  c.num_epochs = 160.0
   c.batch_size = 256
   c.eval_every_epochs = 5.0
   c.model.features = (1024, 1024, 1024)
@@ -27,6 +29,7 @@ def get_config():
   c.augment.rotation_for_those = 7.5
   c.augment.scale = 0.12
   c.augment.shift = 1.0
+  c.loss.label_smoothing = 0.1
   c.optimizer.name = "adamw"
   c.optimizer.learning_rate = 2e-3
   c.optimizer.weight_decay = 2e-2

@@ -45,7 +45,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = {
     "adam": "1.60 (Keras's example)",
     "elastic": "0.7 (Simard 2003)",
-    "committee of 3 deep": "0.39 (Meier 2011, 25 nets)",
+    "committee of 5 deep": "0.39 (Meier 2011, 25 nets)",
     "deep": "0.35 (Ciresan 2010, 4 times the weights)",
     "deep_big": "0.35 (Ciresan 2010)",
     "dropout": "1.06 (Srivastava 2014)",

@@ -162,7 +162,7 @@ def test_readme_and_headers_are_brought_up_to_date(script, tmp_path):
   shutil.copytree(ROOT / "configs", tmp_path / "configs")
   shutil.copy(ROOT / "README.md", tmp_path)
   results = {"environments": [], "recipes": {}}
-  for name in ("adam", "momentum", "committee of 3 deep"):  # with a figure, without one, no config
+  for name in ("adam", "momentum", "committee of 5 deep"):  # with a figure, without one, no config
     script.record(results, name, [], {}, 0, measured(7.77), 10.0)
   script.update_docs(results, tmp_path)
   script.update_docs(results, tmp_path)
@@ -177,7 +177,7 @@ def test_readme_and_headers_are_brought_up_to_date(script, tmp_path):
     assert text.partition("from mnist_mlp")[2] == (
         (ROOT / "configs" / f"{name}.py").read_text().partition("from mnist_mlp")[2])
   readme = (tmp_path / "README.md").read_text()
-  assert "| `committee of 3 deep` | 0.39 (Meier 2011, 25 nets) | 7.77 (1) |" in readme
+  assert "| `committee of 5 deep` | 0.39 (Meier 2011, 25 nets) | 7.77 (1) |" in readme
   assert readme.partition("<!-- end of table -->")[2] == (
       (ROOT / "README.md").read_text().partition("<!-- end of table -->")[2])
 

@@ -3,7 +3,9 @@
     python -m mnist_mlp.main --config=configs/scan_adam_full_batch.py
 
 After the same published program, which takes all its steps inside one loop on the device and
-published no figure.
+published no figure. A step takes 0.2 s on two cores of a CPU, and the whole has not been run there:
+after 1,500 steps (--config.num_steps=1500) one seed has 19.51% test error, from N(0, 1) weights,
+and the loss still falls.
 """
 
 from mnist_mlp import config

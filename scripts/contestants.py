@@ -56,7 +56,8 @@ def floats(case: Case) -> tuple[np.ndarray, np.ndarray]:
 
 def ours(case: Case, *, xla_flags: str = "") -> Callable[[], Any]:
   """This program: an epoch is one call of `steps.train_chunk`."""
-  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {xla_flags}"
+  if xla_flags:
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {xla_flags}".strip()
   import jax
   from ml_collections import FrozenConfigDict
 

@@ -288,8 +288,11 @@ def mean_and_std(values: Sequence[float]) -> str:
 def measured_line(entry: Mapping[str, Any]) -> str:
   """Returns the line that a config's header has of its results."""
   errors = [seed["error"] for seed in entry["seeds"].values()]
-  seeds = "1 seed" if len(errors) == 1 else f"{len(errors)} seeds"
-  return f"Measured: {mean_and_std(errors)}% test error, {seeds}."
+  return f"Measured: {mean_and_std(errors)}% test error, {_count(len(errors), 'seed')}."
+
+
+def _count(number: int, noun: str) -> str:
+  return f"{number} {noun}" + ("s" if number != 1 else "")
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -308,7 +311,7 @@ def table(results: Mapping[str, Any]) -> str:
         mean_and_std([seed["calibration_error"] for seed in seeds]),
         f"{statistics.mean(seconds):.0f}" if seconds else "not measured"))
   machines = {
-      f"{e['devices']}, {e['cpu_cores']} cores of {e['processor']}, JAX {e['packages']['jax']}"
+      f"{e['devices']}, {_count(e['cpu_cores'], 'core')} of {e['processor']}, JAX {e['packages']['jax']}"
       for e in results["environments"]}
   lines = ["| " + " | ".join(row) + " |" for row in rows]
   return "\n".join([*lines, "", "Measured on " + "; ".join(sorted(machines)) + "."])

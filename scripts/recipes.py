@@ -311,7 +311,8 @@ def table(results: Mapping[str, Any]) -> str:
         mean_and_std([seed["calibration_error"] for seed in seeds]),
         f"{statistics.mean(seconds):.0f}" if seconds else "not measured"))
   machines = {
-      f"{e['devices']}, {_count(e['cpu_cores'], 'core')} of {e['processor']}, JAX {e['packages']['jax']}"
+      f"{e['devices']}, {_count(e['cpu_cores'], 'core')} of {e['processor']}, "
+      f"JAX {e['packages']['jax']}"
       for e in results["environments"]}
   lines = ["| " + " | ".join(row) + " |" for row in rows]
   return "\n".join([*lines, "", "Measured on " + "; ".join(sorted(machines)) + "."])

@@ -50,7 +50,7 @@ def distort(
   rows, columns = affine_coordinates(affine, height, width)
   if config.elastic_alpha:
     noise = draw_noise(elastic_key, images.shape, config.elastic_sigma)
-    fields = strengths["elastic_alpha"] * smooth(noise, config.elastic_sigma)
+    fields = strengths["elastic_alpha"] * smooth(noise, images.shape, config.elastic_sigma)
     rows, columns = rows + fields[0], columns + fields[1]
   return sample(images, rows, columns)
 
@@ -103,10 +103,11 @@ def affine_coordinates(
 
 
 def draw_noise(key: jax.Array, shape: tuple[int, ...], sigma: float) -> jax.Array:
-  """Draws displacements in (-1, 1) for every pixel, and for those within 3 sigma of the image.
+  """Draws displacements in (-1, 1) for points of a lattice, over the image and 3 sigma around it.
 
-  Each is one of 256 equidistant values: smoothing adds up so many that 8 bits of randomness are as
-  good as 32, at a quarter of the time, and drawing is what takes longest here.
+  The lattice is as fine as the pixels for a sigma below 4, then has two points to a sigma: what is
+  finer, a Gaussian would smooth away, and drawing and smoothing are what takes longest here. Each
+  displacement is one of 256 equidistant values, as good as 2^32 where so many are added up.
 
   Args:
     key: decides everything.
@@ -114,46 +115,56 @@ def draw_noise(key: jax.Array, shape: tuple[int, ...], sigma: float) -> jax.Arra
     sigma: width of the smoothing, pixels.
 
   Returns:
-    float32 [H + 2 pad, 2, B, W + 2 pad]: rows first, which `smooth` is fastest with.
+    float32 [lattice rows, 2, B, lattice columns]: rows first, which `smooth` is fastest with.
   """
   batch, height, width, _ = shape
-  pad = _padding(sigma)
-  shape = (height + 2 * pad, 2, batch, width + 2 * pad)
+  shape = (len(_lattice(height, sigma)), 2, batch, len(_lattice(width, sigma)))
   size = int(np.prod(shape))
   words = jax.random.bits(key, (-(-size // 4),), jnp.uint32)
   levels = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)[:size].reshape(shape)
   return (levels.astype(jnp.float32) - 127.5) / 128.0
 
 
-def smooth(noise: jax.Array, sigma: float) -> jax.Array:
-  """Smooths noise by a Gaussian, and drops its padding.
+def smooth(noise: jax.Array, shape: tuple[int, ...], sigma: float) -> jax.Array:
+  """Smooths noise by a Gaussian into one displacement of each pixel, (row, column).
 
-  A product with a banded matrix from each side: on two CPU cores 40 times as fast as convolutions.
+  Its spread does not depend on the lattice: it is that of noise on every pixel. A product with a
+  banded matrix from each side: on two CPU cores 40 times as fast as convolutions.
 
   Args:
-    noise: float32 [H + 2 pad, 2, B, W + 2 pad], with pad as in `draw_noise`.
+    noise: of `draw_noise` for the same shape and sigma.
+    shape: (B, H, W, C) of the images.
     sigma: width of the Gaussian, pixels; it is cut off at 3 sigma.
 
   Returns:
     float32 [2, B, H, W].
   """
-  padded_height, _, batch, padded_width = noise.shape
-  over_rows, over_columns = (_band(size, sigma) for size in (padded_height, padded_width))
-  smoothed = over_rows @ noise.reshape(padded_height, -1)
-  smoothed = smoothed.reshape(-1, padded_width) @ over_columns.T
-  return smoothed.reshape(len(over_rows), 2, batch, len(over_columns)).transpose(1, 2, 0, 3)
+  batch, height, width, _ = shape
+  smoothed = _band(height, sigma) @ noise.reshape(len(noise), -1)
+  smoothed = smoothed.reshape(-1, noise.shape[-1]) @ _band(width, sigma).T
+  return smoothed.reshape(height, 2, batch, width).transpose(1, 2, 0, 3)
 
 
-def _padding(sigma: float) -> int:
+def _reach(sigma: float) -> int:
   return int(np.ceil(3 * sigma))
 
 
-def _band(padded: int, sigma: float) -> np.ndarray:
-  """Returns the matrix that smooths a padded line: float32 [padded - 2 pad, padded]."""
-  pad = _padding(sigma)
-  distance = np.arange(padded) - pad - np.arange(padded - 2 * pad)[:, None]
-  weights = np.exp(-0.5 * (distance / sigma) ** 2) * (np.abs(distance) <= pad)
-  return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+def _spacing(sigma: float) -> int:
+  return max(1, int(sigma / 2))
+
+
+def _lattice(size: int, sigma: float) -> np.ndarray:
+  """Returns where a line of `size` pixels has noise, in pixels from its first."""
+  return np.arange(-_reach(sigma), size + _reach(sigma), _spacing(sigma))
+
+
+def _band(size: int, sigma: float) -> np.ndarray:
+  """Returns the matrix that smooths a line of noise: float32 [size, lattice points]."""
+  reach = _reach(sigma)
+  kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+  distance = _lattice(size, sigma) - np.arange(size)[:, None]
+  weights = np.exp(-0.5 * (distance / sigma) ** 2) * (np.abs(distance) <= reach)
+  return (np.sqrt(_spacing(sigma)) * weights / kernel.sum()).astype(np.float32)
 
 
 def sample(images: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:

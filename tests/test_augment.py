@@ -35,18 +35,45 @@ def labels():
   return np.array([0, 1, 2, 7, 4, 1], np.int32)
 
 
-@pytest.mark.parametrize("sigma", [0.5, 4.0, 5.3])
-def test_smoothing_is_scipys(sigma):
-  noise = np.asarray(augment.draw_noise(jax.random.key(1), (3, 28, 20, 1), sigma))
-  pad = int(np.ceil(3 * sigma))
-  assert noise.shape == (28 + 2 * pad, 2, 3, 20 + 2 * pad)
-  ours = np.asarray(augment.smooth(noise, sigma))
+def scipys_fields(noise, shape, sigma, spacing):
+  """Smooths noise, on every `spacing`th pixel of an image with a border, as SciPy does."""
+  reach = int(np.ceil(3 * sigma))
+  _, height, width, _ = shape
+  padded = np.zeros((height + 2 * reach, width + 2 * reach), np.float32)
+  padded[::spacing, ::spacing] = noise
+  smoothed = scipy.ndimage.gaussian_filter(padded, sigma, mode="constant", radius=reach)
+  return spacing * smoothed[reach:-reach, reach:-reach]
+
+
+@pytest.mark.parametrize("sigma, spacing", [(0.5, 1), (3.9, 1), (4.0, 2), (5.3, 2), (7.0, 3)])
+def test_smoothing_is_scipys(sigma, spacing):
+  shape = (3, 28, 20, 1)
+  noise = np.asarray(augment.draw_noise(jax.random.key(1), shape, sigma))
+  ours = np.asarray(augment.smooth(noise, shape, sigma))
   for axis in range(2):
     for example in range(3):
-      whole = scipy.ndimage.gaussian_filter(
-          noise[:, axis, example], sigma, mode="constant", radius=pad)
-      expected = whole[pad:-pad, pad:-pad]
+      expected = scipys_fields(noise[:, axis, example], shape, sigma, spacing)
       np.testing.assert_allclose(ours[axis, example], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [4.0, 5.3, 7.0, 10.0])
+def test_fields_vary_like_those_of_noise_on_every_pixel(sigma):
+  """Compares the covariances of all pairs of pixels, for noise of variance 1."""
+  shape = (1, 9, 12, 1)
+  rows, _, _, columns = augment.draw_noise(jax.random.key(0), shape, sigma).shape
+  impulses = np.zeros((rows, 2, rows * columns, columns), np.float32)
+  impulses[:, 0] = np.eye(rows * columns).reshape(rows, columns, -1).transpose(0, 2, 1)
+  fields = np.asarray(augment.smooth(impulses, (rows * columns, *shape[1:]), sigma))[0]
+  ours = np.einsum("krc,kst->rsct", fields, fields)
+
+  def covariance_on_a_line(size):
+    reach = int(np.ceil(3 * sigma))
+    line = scipy.ndimage.gaussian_filter1d(
+        np.eye(size + 2 * reach), sigma, mode="constant", radius=reach)[:, reach:-reach]
+    return line.T @ line
+
+  expected = np.einsum("rs,ct->rsct", covariance_on_a_line(9), covariance_on_a_line(12))
+  np.testing.assert_allclose(ours, expected, atol=0.004 * expected.max())
 
 
 def test_noise_is_uniform_and_independent():
@@ -54,7 +81,7 @@ def test_noise_is_uniform_and_independent():
   counts, _ = np.histogram(noise, 64, (-1, 1))
   expected = noise.size / 64
   assert np.all(np.abs(counts - expected) < 6 * np.sqrt(expected))
-  for lag in (1, 2, 3, 4, 52):  # Four bytes come from one random word.
+  for lag in (1, 2, 3, 4, 26):  # Four bytes come from one random word.
     correlation = 3 * np.mean(noise[lag:] * noise[:-lag])
     assert abs(correlation) < 6 / np.sqrt(noise.size)
 
@@ -66,9 +93,7 @@ def test_elastic_is_scipys_on_the_same_fields(images, labels):
   ours = distort(images, labels, c)
   rows, columns = np.meshgrid(np.arange(28), np.arange(20), indexing="ij")
   for i, image in enumerate(images):
-    fields = [
-        34.0 * scipy.ndimage.gaussian_filter(noise[:, axis, i], 4.0, mode="constant", radius=12)
-        [12:-12, 12:-12] for axis in range(2)]
+    fields = [34.0 * scipys_fields(noise[:, axis, i], images.shape, 4.0, 2) for axis in range(2)]
     assert 0.5 < np.std(fields) < 3, "pixels, as strong as Simard's"
     for channel in range(2):
       expected = scipy.ndimage.map_coordinates(

@@ -58,7 +58,7 @@ def default() -> ConfigDict:
   c.model.init_scale = 1.0      # float, standard deviation of 'normal'; factor on the others
   c.model.init_biases = False   # bool: draw biases from a normal of std init_scale, else zeros
   c.model.inputs = "unit"       # str, see INPUTS: pixels as 0..1, 0..255, or standardised
-  c.model.dtype = "float32"     # str, see DTYPES, of the computation; parameters are float32
+  c.model.dtype = "float32"     # str, see DTYPES, of hidden layers' factors; else all is float32
 
   c.loss = ConfigDict()
   c.loss.name = "softmax_cross_entropy"  # str, see LOSSES

@@ -1,6 +1,8 @@
 """The multilayer perceptron: uint8 images in, logits out, the scaling of pixels inside."""
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +44,7 @@ class MLP(nn.Module):
   Attributes:
     features: widths of the hidden layers.
     num_classes: number of logits.
+    dtype: of the factors of the hidden layers' matrix products; all else is float32.
     The others are the fields of the same names in `config.model`.
   """
 
@@ -75,15 +78,16 @@ class MLP(nn.Module):
     Returns:
       Logits, float32 [batch, num_classes].
     """
+    product = None if self.dtype == "float32" else low_precision_product(self.dtype)
     x = self._scale_pixels(images).reshape(images.shape[0], -1)
     if train and input_dropout is not None:
       x = drop(self.make_rng("dropout"), x, input_dropout)
     for width in self.features:
-      x = self._dense(width, use_bias=self.norm != "batch")(x)
+      x = self._dense(width, use_bias=self.norm != "batch", dot_general=product)(x)
       x = ACTIVATIONS[self.activation](self._normalize(x, train))
       if train and dropout is not None:
         x = drop(self.make_rng("dropout"), x, dropout)
-    return self._dense(self.num_classes, dot_general=narrow_product)(x).astype(jnp.float32)
+    return self._dense(self.num_classes, dot_general=narrow_product)(x)
 
   def _scale_pixels(self, images: jax.Array) -> jax.Array:
     x = images.astype(jnp.float32)
@@ -93,15 +97,13 @@ class MLP(nn.Module):
       mean = self.variable("input_statistics", "mean", jnp.zeros, (), jnp.float32)
       std = self.variable("input_statistics", "std", jnp.ones, (), jnp.float32)
       x = (x - mean.value) / std.value
-    return x.astype(self.dtype)
+    return x
 
   def _dense(self, width: int, use_bias: bool = True, **options) -> nn.Dense:
     zeros, normal = nn.initializers.zeros_init(), nn.initializers.normal(self.init_scale)
     return nn.Dense(
         width,
         use_bias=use_bias,
-        dtype=self.dtype,
-        param_dtype=jnp.float32,
         kernel_init=kernel_initializer(self.init_name, self.init_scale),
         bias_init=normal if self.init_biases else zeros,
         **options,
@@ -109,10 +111,55 @@ class MLP(nn.Module):
 
   def _normalize(self, x: jax.Array, train: bool) -> jax.Array:
     if self.norm == "batch":
-      return nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)(x)
+      return nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
     if self.norm == "layer":
-      return nn.LayerNorm(dtype=self.dtype)(x)
+      return nn.LayerNorm()(x)
     return x
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _low_precision_product(x: jax.Array, kernel: jax.Array, dtype: str) -> jax.Array:
+  return _low_precision_product_forward(x, kernel, dtype)[0]
+
+
+def _low_precision_product_forward(x, kernel, dtype):
+  x, kernel = x.astype(dtype), kernel.astype(dtype)
+  return _float32_sums(x, kernel), (x, kernel)
+
+
+def _low_precision_product_backward(dtype, inputs, gradient):
+  x, kernel = map(_transpose_by_rows, inputs)
+  gradient = gradient.astype(dtype)
+  return _float32_sums(gradient, kernel), _float32_sums(x, gradient)
+
+
+_low_precision_product.defvjp(_low_precision_product_forward, _low_precision_product_backward)
+
+_float32_sums = functools.partial(jnp.matmul, preferred_element_type=jnp.float32)
+
+
+def _transpose_by_rows(x: jax.Array) -> jax.Array:
+  """Returns x.T, on a CPU written to memory as such: products of x.T itself are slow there."""
+  if jax.default_backend() != "cpu":
+    return x.T
+  return jax.lax.optimization_barrier(x.T.reshape(-1)).reshape(x.T.shape)
+
+
+def low_precision_product(dtype: str) -> Callable[..., jax.Array]:
+  """Returns the product of x and a kernel with factors of `dtype`; nn.Dense's dot_general.
+
+  Micikevicius et al., "Mixed precision training", 2018: factors are rounded, in the gradients' own
+  products too, sums are float32. On a CPU with AVX512-BF16 close to twice as fast as float32.
+
+  Args:
+    dtype: 'bfloat16', say.
+
+  Returns:
+    A function of float32 x [batch, inputs] and kernel [inputs, outputs].
+  """
+  def product(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
+    return _low_precision_product(x, kernel, dtype)
+  return product
 
 
 @jax.custom_vjp

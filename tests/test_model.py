@@ -136,16 +136,28 @@ def test_batch_norm_uses_the_batch_in_training_and_the_averages_in_evaluation():
 
 
 @pytest.mark.parametrize("norm", config.NORMS)
-def test_bfloat16_computes_in_it_but_keeps_float32_parameters_and_logits(norm):
+def test_bfloat16_is_of_factors_only(norm):
   mlp, variables = build(dtype="bfloat16", norm=norm)
   initial = jax.eval_shape(mlp.init, jax.random.key(0), IMAGES)
   assert {str(leaf.dtype) for leaf in jax.tree.leaves(initial)} == {"float32"}
   logits, captured = mlp.apply(variables, IMAGES, capture_intermediates=True)
-  assert logits.dtype == jnp.float32
-  hidden = captured["intermediates"]["Dense_0"]["__call__"][0]
-  assert hidden.dtype == jnp.bfloat16
+  assert {str(leaf.dtype) for leaf in jax.tree.leaves((logits, captured))} == {"float32"}
   exact = mlp.clone(dtype="float32").apply(variables, IMAGES)
   assert 0 < np.abs(logits - exact).max() < 0.02 * np.abs(exact).max()
+
+
+def test_a_low_precision_product_rounds_its_factors_and_those_of_its_gradients():
+  x, kernel, slopes = (
+      jax.random.normal(jax.random.key(i), shape)
+      for i, shape in enumerate([(64, 48), (48, 32), (64, 32)]))
+  product = model.low_precision_product("bfloat16")
+  y, pullback = jax.vjp(jax.jit(product), x, kernel)
+  rounded = [np.asarray(a.astype(jnp.bfloat16).astype(jnp.float32)) for a in (x, kernel, slopes)]
+  np.testing.assert_allclose(y, rounded[0] @ rounded[1], rtol=1e-4, atol=1e-4)
+  for ours, exact in zip(
+      pullback(slopes), (rounded[2] @ rounded[1].T, rounded[0].T @ rounded[2]), strict=True):
+    assert ours.dtype == jnp.float32
+    np.testing.assert_allclose(ours, exact, rtol=1e-4, atol=1e-4)
 
 
 KERNEL_STDS = {  # of a kernel [400, 300], for scale 1

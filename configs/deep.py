@@ -20,10 +20,11 @@ from mnist_mlp import config
 
 def get_config():
   c = config.default()
-  c.num_epochs = 160.0
-  c.batch_size = 256
+  c.num_epochs = 240.0
+  c.batch_size = 512
   c.eval_every_epochs = 5.0
   c.model.features = (1024, 1024, 1024)
+  c.model.dtype = "bfloat16"
   c.augment.elastic_alpha = 37.0
   c.augment.elastic_sigma = 5.0
   c.augment.rotation = 12.0
@@ -33,7 +34,7 @@ def get_config():
   c.augment.shift = 1.0
   c.loss.label_smoothing = 0.1
   c.optimizer.name = "adamw"
-  c.optimizer.learning_rate = 2e-3
+  c.optimizer.learning_rate = 3e-3
   c.optimizer.weight_decay = 2e-2
   c.schedule.name = "cosine"
   c.schedule.warmup_epochs = 2.0

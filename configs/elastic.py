@@ -17,7 +17,7 @@ from mnist_mlp import config
 
 def get_config():
   c = config.default()
-  c.num_epochs = 85.0
+  c.num_epochs = 120.0
   c.batch_size = 128
   c.eval_every_epochs = 5.0
   c.model.features = (800,)

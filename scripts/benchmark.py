@@ -18,7 +18,8 @@ what the machine does besides hits all alike. Parts:
 - scaling: seconds an epoch against batch size, width and number of images.
 
 The data must be prepared (run `mnist_mlp.main` once). Results go to --output, part by part; the
-tables of all that it holds are printed as Markdown, and drawn to --plot.
+tables of all that it holds are printed as Markdown, and drawn to --plot. With --update_page,
+docs/performance.md gets these tables.
 """
 
 import json
@@ -34,6 +35,7 @@ from typing import Any
 
 import contestants
 import numpy as np
+import pages
 from absl import flags
 from contestants import CASES, Case
 
@@ -54,6 +56,7 @@ _ONLY = flags.DEFINE_list("only", [], "parts to run; none: all")
 _TABLES = flags.DEFINE_bool("tables", False, "run nothing, print the tables of what there is")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "turns of each contestant", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", "results/benchmark.json", "file of the results")
+_UPDATE = flags.DEFINE_bool("update_page", False, "bring docs/performance.md up to date")
 _PLOT = flags.DEFINE_string("plot", "docs/benchmark.png", "picture of the epoch part")
 
 
@@ -70,7 +73,10 @@ def main() -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n")
   results = read_results(path)
-  print(tables(results))
+  print("\n\n".join(part_table(part, content) for part, content in results.items()))
+  if _UPDATE.value:
+    page = ROOT / "docs" / "performance.md"
+    page.write_text(update_page(page.read_text(), results))
   if "epoch" in results:
     plot(results["epoch"]["measured"], Path(_PLOT.value))
 
@@ -367,18 +373,20 @@ PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
     "sweep": sweep_part, "scaling": scaling_part}
 
 
-def tables(results: Mapping[str, Any]) -> str:
-  """Returns Markdown tables of all results."""
-  lines = []
+def part_table(part: str, content: Mapping[str, Any]) -> str:
+  """Returns a part's results as Markdown tables, and where they were measured."""
+  e = content["environment"]
+  versions = ", ".join(
+      f"{name} {e['packages'][name]}" for name in ("jax", "torch", "keras", "scikit-learn"))
+  rows = "\n".join(RENDERERS[part](content["measured"])).strip()
+  return f"{rows}\n\n{e['devices']}, {e['cpu_cores']} cores of {e['processor']}; {versions}."
+
+
+def update_page(page: str, results: Mapping[str, Any]) -> str:
+  """Returns the page on performance with the tables of these results."""
   for part, content in results.items():
-    for line in RENDERERS[part](content["measured"]):
-      lines.append(line)
-    e = content["environment"]
-    versions = ", ".join(
-        f"{name} {e['packages'][name]}" for name in ("jax", "torch", "keras", "scikit-learn"))
-    machine = f"{e['devices']}, {e['cpu_cores']} cores of {e['processor']}"
-    lines += [f"({part}: {machine}; {versions})", ""]
-  return "\n".join(lines)
+    page = pages.replace_part(page, part, "benchmark", part_table(part, content))
+  return page
 
 
 def rows_of_epoch(measured: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pages
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +32,8 @@ def main():
   arguments = [sys.executable, *COMMAND.split()[1:], f"--workdir={options.workdir}", *others]
   done = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=True)
   readme = ROOT / "README.md"
-  readme.write_text(replace_excerpt(readme.read_text(), shorten(done.stdout, options.workdir)))
+  excerpt = f"```\n{shorten(done.stdout, options.workdir)}\n```"
+  readme.write_text(pages.replace_part(readme.read_text(), "excerpt", "readme", excerpt))
   save_pictures(options.workdir, ROOT / "docs")
 
 
@@ -43,14 +45,6 @@ def shorten(output, workdir):
   epochs = [i for i, line in enumerate(lines) if line.startswith("epoch")]
   kept = [*lines[:epochs[3]], "...", *lines[epochs[-1]:]]
   return "\n".join([f"$ {COMMAND}", *kept])
-
-
-def replace_excerpt(text, excerpt):
-  """Returns the README with `excerpt` between its two markers."""
-  start, end = "<!-- excerpt: scripts/readme.py -->", "<!-- end of excerpt -->"
-  before, _, rest = text.partition(start)
-  _, _, after = rest.partition(end)
-  return f"{before}{start}\n```\n{excerpt}\n```\n{end}{after}"
 
 
 def save_pictures(workdir, folder):

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pages
 from absl import flags
 from ml_collections import ConfigDict
 
@@ -54,8 +55,6 @@ PUBLISHED = {
     "streamed loss.smallest_probability=1e-7 model.init=glorot model.init_scale=1":
         "about 2 (its program)",
 }
-
-TABLE_MARKERS = "<!-- table: scripts/recipes.py -->", "<!-- end of table -->"  # in README.md
 
 _HELD_OUT = 1 / 12  # the share of train that is validation; 5,000 of MNIST
 
@@ -324,10 +323,7 @@ def update_docs(results: Mapping[str, Any], root: Path) -> None:
   A header's line follows what it says of the recipe, or replaces the one that it has.
   """
   readme = root / "README.md"
-  start, end = TABLE_MARKERS
-  before, _, rest = readme.read_text().partition(start)
-  after = rest.partition(end)[2]
-  readme.write_text(f"{before}{start}\n{table(results)}\n{end}{after}")
+  readme.write_text(pages.replace_part(readme.read_text(), "table", "recipes", table(results)))
   for name, entry in results["recipes"].items():
     path = root / "configs" / f"{name}.py"
     if path.exists():  # else it is a committee, or has overrides

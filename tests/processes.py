@@ -1,11 +1,21 @@
-"""Runs the application as a user does: as a process, from the repository root."""
+"""Runs the application as a user does: as a process, from the repository root. Imports scripts."""
 
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def import_script(name):
+  """Imports a module of scripts/, which may import its neighbours."""
+  sys.path.insert(0, str(ROOT / "scripts"))
+  try:
+    return importlib.import_module(name)
+  finally:
+    sys.path.remove(str(ROOT / "scripts"))
 
 
 def command(*arguments, module="mnist_mlp.main", python=()):

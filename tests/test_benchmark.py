@@ -12,12 +12,7 @@ SCRIPTS = processes.ROOT / "scripts"
 
 @pytest.fixture(scope="module")
 def benchmark():
-  sys.path.insert(0, str(SCRIPTS))
-  try:
-    import benchmark
-  finally:
-    sys.path.remove(str(SCRIPTS))
-  return benchmark
+  return processes.import_script("benchmark")
 
 
 @pytest.mark.parametrize(("name", "package"), [
@@ -53,12 +48,23 @@ def test_operations_of_an_epoch(benchmark):
   assert benchmark.contestants.flops(case) == 2 * 8 * (2 * 784 * 5 + 3 * 5 * 10)
 
 
-def test_the_page_on_performance_has_what_was_measured(benchmark):
-  results = json.loads((processes.ROOT / "results" / "benchmark.json").read_text())
-  rows = [row for part in results for row in benchmark.RENDERERS[part](results[part]["measured"])]
+def test_the_page_on_performance_shows_what_is_recorded(benchmark):
+  results = benchmark.read_results(processes.ROOT / "results" / "benchmark.json")
   page = (processes.ROOT / "docs" / "performance.md").read_text()
-  missing = [row for row in rows if row and row not in page]
-  assert not missing, "python scripts/benchmark.py --tables prints what docs/performance.md lacks"
+  assert set(results) == set(benchmark.PARTS)
+  for part in results:
+    shown = benchmark.pages.part(page, part, "benchmark")
+    assert shown == benchmark.part_table(part, results[part]), "see benchmark.py --update_page"
+
+
+def test_the_page_is_brought_up_to_date(benchmark):
+  results = benchmark.read_results(processes.ROOT / "results" / "benchmark.json")
+  page = (processes.ROOT / "docs" / "performance.md").read_text()
+  outdated = page.replace("| scikit-learn |", "| nobody |", 1)
+  assert outdated != page
+  assert benchmark.update_page(outdated, results) == benchmark.update_page(page, results)
+  with pytest.raises(ValueError, match=r"lacks <!-- start: scripts/benchmark\.py -->"):
+    benchmark.update_page(page.replace("<!-- start:", "<!-- begin:"), results)
 
 
 def test_an_unknown_part_is_one_sentence():

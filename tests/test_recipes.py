@@ -1,6 +1,5 @@
 """scripts/recipes.py, and the figures that the recipes' headers give."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -22,11 +21,7 @@ NAME = "quick batch_size=64 data.name=digits model.features=(16,) num_epochs=1"
 
 @pytest.fixture(scope="module")
 def script():
-  spec = importlib.util.spec_from_file_location("recipes_script", ROOT / "scripts" / "recipes.py")
-  module = importlib.util.module_from_spec(spec)
-  sys.modules.setdefault("recipes_script", module)  # absl wants to know who defines a flag.
-  spec.loader.exec_module(module)
-  return module
+  return processes.import_script("recipes")
 
 
 def run(folder, *arguments, **variables):
@@ -153,9 +148,8 @@ def test_headers_give_the_measured_figures_of_the_recipe_as_it_is(script):
 
 
 def test_the_readme_shows_the_table_of_what_is_recorded(script):
-  start, end = script.TABLE_MARKERS
-  shown = (ROOT / "README.md").read_text().partition(start)[2].partition(end)[0]
-  assert shown.strip() == script.table(script.read_results(ROOT / "results" / "recipes.json"))
+  shown = script.pages.part((ROOT / "README.md").read_text(), "table", "recipes")
+  assert shown == script.table(script.read_results(ROOT / "results" / "recipes.json"))
 
 
 def test_readme_and_headers_are_brought_up_to_date(script, tmp_path):

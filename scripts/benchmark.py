@@ -460,8 +460,11 @@ def plot(measured: Mapping[str, Any], path: Path) -> None:
   matplotlib.use("Agg")
   import matplotlib.pyplot as plt
   cases = {case: found for case, found in measured.items() if case.startswith("adam")}
-  figure, axes = plt.subplots(1, len(cases), figsize=(9, 3.2), sharey=True, layout="tight")
-  for axis, (case, found) in zip(axes, cases.items(), strict=True):
+  if not cases:
+    return
+  figure, axes = plt.subplots(
+      1, len(cases), figsize=(9, 3.2), sharey=True, squeeze=False, layout="tight")
+  for axis, (case, found) in zip(axes[0], cases.items(), strict=True):
     names = [name for name in found if name not in LIMITS][::-1]
     medians = [statistics.median(found[name]["seconds"]) for name in names]
     limit = statistics.median(found[LIMITS[1]]["seconds"])

@@ -67,6 +67,14 @@ def test_the_page_is_brought_up_to_date(benchmark):
     benchmark.update_page(page.replace("<!-- start:", "<!-- begin:"), results)
 
 
+def test_the_picture_shows_the_cases_with_adam_that_there_are(benchmark, tmp_path):
+  results = benchmark.read_results(processes.ROOT / "results" / "benchmark.json")
+  measured = results["epoch"]["measured"]
+  benchmark.plot({"lab_tanh": measured["lab_tanh"]}, tmp_path / "none.png")
+  benchmark.plot({"adam-128": measured["adam-128"]}, tmp_path / "one.png")
+  assert [path.name for path in tmp_path.iterdir()] == ["one.png"]
+
+
 def test_an_unknown_part_is_one_sentence():
   done = subprocess.run(
       [sys.executable, SCRIPTS / "benchmark.py", "--only=epoch,jub"], capture_output=True,

@@ -478,6 +478,7 @@ def plot(measured: Mapping[str, Any], path: Path) -> None:
   figure.text(0.99, 0.01, "dashed: its matrix products alone", ha="right", fontsize=7, color="C3")
   path.parent.mkdir(parents=True, exist_ok=True)
   figure.savefig(path, dpi=110)
+  plt.close(figure)
 
 
 if __name__ == "__main__":

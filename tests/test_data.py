@@ -309,6 +309,7 @@ load({str(folder)!r})""", returncode=-9)
   assert listing_of(folder) == listing_of(digits_dir)
 
 
+@pytest.mark.slow
 def test_two_processes_prepare_at_once_and_ask_no_network(digits_dir, tmp_path):
   code = f"""
 import socket

@@ -239,6 +239,7 @@ assert len(three["state"].step.sharding.device_set) == 1
 """
 
 
+@pytest.mark.slow
 def test_two_devices_share_the_members():
   environment = dict(os.environ, PYTHONPATH=str(Path(__file__).parent), JAX_PLATFORMS="cpu")
   done = subprocess.run(

@@ -176,6 +176,7 @@ def test_profile_writes_a_trace(digits_dir, tmp_path):
     assert trace.stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_progress_bar_on_a_terminal(digits_dir, tmp_path):
   leader, follower = pty.openpty()
   process = subprocess.Popen(

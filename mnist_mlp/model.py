@@ -117,6 +117,9 @@ class MLP(nn.Module):
     return x
 
 
+_float32_sums = functools.partial(jnp.matmul, preferred_element_type=jnp.float32)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _low_precision_product(x: jax.Array, kernel: jax.Array, dtype: str) -> jax.Array:
   return _low_precision_product_forward(x, kernel, dtype)[0]
@@ -134,8 +137,6 @@ def _low_precision_product_backward(dtype, inputs, gradient):
 
 
 _low_precision_product.defvjp(_low_precision_product_forward, _low_precision_product_backward)
-
-_float32_sums = functools.partial(jnp.matmul, preferred_element_type=jnp.float32)
 
 
 def _transpose_by_rows(x: jax.Array) -> jax.Array:

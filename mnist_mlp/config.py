@@ -47,6 +47,8 @@ def default() -> ConfigDict:
   c.augment.scale = 0.0         # float, largest share by which each axis grows or shrinks
   c.augment.shift = 0.0         # float, largest shift either way along each axis, pixels
   c.augment.shear = 0.0         # float, largest slant either way, columns per row
+  c.augment.clean_epochs = 0.0  # float, last epochs, on images as they are
+  c.augment.clean_steps = 0     # int, steps
 
   c.model = ConfigDict()
   c.model.features = (512, 512)  # tuple of int, hidden widths; () is softmax regression
@@ -141,6 +143,8 @@ _RANGES = {
     "augment.scale": "[0, 0.9]",
     "augment.shift": "[0, inf)",
     "augment.shear": "[0, 10]",
+    "augment.clean_epochs": "[0, inf)",
+    "augment.clean_steps": "[0, inf)",
     "model.dropout": "[0, 1)",
     "model.input_dropout": "[0, 1)",
     "model.init_scale": "(0, inf)",

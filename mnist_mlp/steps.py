@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import struct
 from flax.training import train_state
 from jax.sharding import PartitionSpec
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp import losses
-from mnist_mlp.config import AUGMENTATIONS
+from mnist_mlp.config import AUGMENTATIONS, duration
 from mnist_mlp.data import Dataset
 from mnist_mlp.metrics import EvalMetrics, TrainMetrics
 from mnist_mlp.model import create_model
@@ -45,6 +46,7 @@ class TrainState(train_state.TrainState):
   """Everything that a run has to remember, as a pytree.
 
   Attributes beyond flax's (step int32 [], params, opt_state; apply_fn and tx are static):
+    distorted_steps: int, static; from this step on, training images are as they are.
     seed: uint32 [], the run's seed.
     scalars: float32 [] each, the names of SCALARS.
     model_state: variables that are not trained: batch_stats, input_statistics.
@@ -55,6 +57,7 @@ class TrainState(train_state.TrainState):
   scalars: dict[str, jax.Array]
   model_state: dict[str, Any]
   ema: dict[str, Any]
+  distorted_steps: int = struct.field(pytree_node=False)
 
 
 class Length(NamedTuple):
@@ -109,12 +112,7 @@ def initializer(config: ConfigDict, dataset: Dataset) -> Callable[[Traced], Trai
   """
   return functools.partial(
       _init, config, dataset, create_model(config, dataset.num_classes),
-      create_optimizer(config, *_optimizer_length(config, dataset)))
-
-
-def _optimizer_length(config, dataset) -> tuple[int, int]:
-  length = run_length(config, dataset.train.num_examples)
-  return length.total_steps, length.steps_per_epoch
+      create_optimizer(config, *reversed(run_length(config, dataset.train.num_examples))))
 
 
 def _init(config, dataset, model, tx, values: Traced) -> TrainState:
@@ -125,12 +123,15 @@ def _init(config, dataset, model, tx, values: Traced) -> TrainState:
     variables["input_statistics"] = jax.tree.map(
         jnp.asarray, input_statistics(dataset.train.images))
   ema = {"params": params, "model_state": variables} if config.ema.decay else {}
+  length = run_length(config, dataset.train.num_examples)
+  clean_steps = duration(config.augment, "clean", length.steps_per_epoch)
   # Not that of `tx`, which holds the config's own values: some optimizers copy them to their state.
-  own_tx = create_optimizer(config, *_optimizer_length(config, dataset), values.hyperparameters)
+  own_tx = create_optimizer(config, *reversed(length), values.hyperparameters)
   return TrainState(
       step=jnp.zeros((), jnp.int32), apply_fn=model.apply, params=params, tx=tx,
       opt_state=own_tx.init(params), seed=values.seed, scalars=values.scalars,
-      model_state=variables, ema=ema)
+      model_state=variables, ema=ema,
+      distorted_steps=length.total_steps - clean_steps)
 
 
 def input_statistics(images: np.ndarray) -> dict[str, np.float32]:
@@ -208,13 +209,25 @@ def _objective(params, state, images, labels, config):
   return objective, (loss, correct, model_state)
 
 
+def _distorted(state, images, labels, config):
+  """Returns distorted images, float32; in the clean last steps, the images as they are."""
+  from mnist_mlp import augment  # Here so that a fork that distorts nothing can delete it.
+  key = random_key(state.seed, _AUGMENT, state.step)
+
+  def distort():
+    return augment.distort(key, images, labels, config.augment, state.scalars)
+
+  if not (config.augment.clean_epochs or config.augment.clean_steps):
+    return distort()
+  return jax.lax.cond(
+      state.step < state.distorted_steps, distort, lambda: images.astype(jnp.float32))
+
+
 def gradient(state: TrainState, images, labels, config: FrozenConfigDict) -> Gradient:
   """Returns the gradient of the objective on one batch, uint8 [B, H, W, C] and int32 [B]."""
   images, labels = _split_over_devices((images, labels))
   if any(config.augment[name] for name in AUGMENTATIONS):
-    from mnist_mlp import augment  # Here so that a fork that distorts nothing can delete it.
-    key = random_key(state.seed, _AUGMENT, state.step)
-    images = augment.distort(key, images, labels, config.augment, state.scalars)
+    images = _distorted(state, images, labels, config)
   (value, (loss, correct, model_state)), grads = jax.value_and_grad(_objective, has_aux=True)(
       state.params, state, images, labels, config)
   metrics = TrainMetrics.single_from_model_output(loss=loss, correct=correct, step=state.step + 1)

@@ -252,6 +252,18 @@ def test_a_chunk_is_its_single_steps():
   assert not small.differing((once, metrics), second)
 
 
+@pytest.mark.parametrize("length", [{"clean_steps": 2}, {"clean_epochs": 1 / 3}])
+def test_the_last_steps_see_images_as_they_are(length):
+  strengths = {"elastic_alpha": 5.0, "rotation": 10.0}
+  c = training_config(**strengths, **length)
+  loss, distorted, clean = map(loss_of_a_batch, (c, training_config(**strengths), PLAIN))
+  state = steps.create_train_state(c, small.dataset())
+  last = steps.run_length(c, 96).total_steps - 1
+  for step, expected in [(0, distorted), (last - 2, distorted), (last - 1, clean), (last, clean)]:
+    state = state.replace(step=jnp.int32(step))
+    np.testing.assert_allclose(loss(state), expected(state), rtol=1e-6)
+
+
 def test_evaluation_does_not_distort():
   state = steps.create_train_state(DISTORTED, small.dataset())
   distorted, plain = (

@@ -90,7 +90,8 @@ EVERYTHING = {
     "model__features": (12,), "model__dropout": 0.2, "model__input_dropout": 0.1,
     "model__norm": "batch", "model__inputs": "standardized",
     "loss__l2": 1e-3, "loss__label_smoothing": 0.1, "loss__adversarial_radius": 0.1,
-    "augment__rotation": 10.0, "augment__shift": 1.0, "ema__decay": 0.9,
+    "augment__rotation": 10.0, "augment__shift": 1.0, "augment__clean_steps": 2, "num_epochs": 1.0,
+    "ema__decay": 0.9,
     "schedule__name": "cosine", "optimizer__name": "adamw", "optimizer__weight_decay": 0.01,
 }
 

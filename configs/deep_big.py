@@ -30,6 +30,7 @@ def get_config():
   c.augment.rotation_for_those = 7.5
   c.augment.scale = 0.15
   c.augment.shift = 1.0
+  c.augment.clean_epochs = 50.0
   c.loss.label_smoothing = 0.1
   c.optimizer.name = "adamw"
   c.optimizer.learning_rate = 1e-3

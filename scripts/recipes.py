@@ -46,7 +46,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = {
     "adam": "1.60 (Keras's example)",
     "elastic": "0.7 (Simard 2003)",
-    "committee of 5 deep": "0.39 (Meier 2011, 25 nets)",
+    "committee of deep": "0.39 (Meier 2011, 25 nets)",
     "deep": "0.35 (Ciresan 2010, 4 times the weights)",
     "deep_big": "0.35 (Ciresan 2010)",
     "dropout": "1.06 (Srivastava 2014)",
@@ -304,7 +304,7 @@ def table(results: Mapping[str, Any]) -> str:
     halves = [statistics.mean(seed["halves"][half] for seed in seeds) for half in range(2)]
     seconds = [seed["seconds"] for seed in seeds if seed["seconds"] is not None]
     rows.append((
-        f"`{name}`", PUBLISHED.get(name, "none"),
+        f"`{name}`", PUBLISHED.get(re.sub(r"^committee of \d+", "committee of", name), "none"),
         f"{mean_and_std([seed['error'] for seed in seeds])} ({len(seeds)})",
         f"{halves[0]:.2f}, {halves[1]:.2f}",
         mean_and_std([seed["calibration_error"] for seed in seeds]),

@@ -8,7 +8,7 @@ losses: --config.loss.name=squared_error or sigmoid_cross_entropy; its L2 penalt
 Its data, Parquet files whose rows hold PNG bytes and a label: --config.data.files=FOLDER. In the
 end it has every training image right, at a loss of 0 but for rounding.
 
-Measured: 2.83 ± 0.17% test error, 3 seeds.
+Measured: 2.77 ± 0.24% test error, 5 seeds.
 """
 
 from mnist_mlp import config

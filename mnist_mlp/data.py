@@ -271,11 +271,11 @@ def _find_origin(name: str, folder: Path, builder: Any, manual_dir: str) -> str:
 
 def _check_manual_files(name: str, folder: Path, files: Iterable[Any]) -> None:
   """Raises a UsageError unless `folder` holds the files as TFDS has registered them."""
-  if not folder.is_dir():
+  if not os.path.isdir(folder):
     raise UsageError(f"config.data.manual_dir is {str(folder)!r}, which is not a folder")
   for info in files:
     path = folder / (info.filename or "")
-    if not path.is_file():
+    if not os.path.isfile(path):
       raise UsageError(f"config.data.manual_dir lacks {path}, an original file of {name}")
     size = path.stat().st_size
     if size != info.size:

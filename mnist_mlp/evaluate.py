@@ -42,6 +42,8 @@ def main() -> None:
   from mnist_mlp import environment, inference
   environment.use_compilation_cache()
   run = inference.load_nets(_WORKDIR.value, best=_BEST.value)
+  if _SPLIT.value == "validation" and _DATASET.value in (None, run.facts["name"]):
+    _check_held_out(run)
   dataset = _load_data(run, _DATASET.value)
   split = getattr(dataset, _SPLIT.value)
   if not split.num_examples:
@@ -59,6 +61,17 @@ def main() -> None:
   folder = run.folder.path / "evaluation" / name
   _write(folder, text, report, _draw(run, split, probabilities))
   print(f"figures and this report: {folder}", file=sys.stderr)
+
+
+def _check_held_out(run: Any) -> None:
+  """Raises a UsageError if what the first member held out, another one was trained on."""
+  for member in run.members:
+    if member.facts["examples"] != run.facts["examples"]:
+      raise UsageError(
+          f"--split is 'validation', but {run.folder.path} held out "
+          f"{run.facts['examples']['validation']:,} examples, {member.folder.path} "
+          f"{member.facts['examples']['validation']:,}; give runs that held out the same, or "
+          "--split=test")
 
 
 def _load_data(run: Any, name: str | None) -> Any:

@@ -31,6 +31,11 @@ def to_image(figure: Figure, dpi: int = 100) -> np.ndarray:
   return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
 
 
+def literal(text: str) -> str:
+  """Returns a text that matplotlib draws as it is: dollars make no formula, odd bytes a '?'."""
+  return text.encode(errors="replace").decode().replace("$", r"\$")
+
+
 def first_layer_weights(kernel: Any, image_shape: Sequence[int]) -> Figure:
   """Draws what the units of the first layer look for: blue adds to a unit, red takes away.
 
@@ -83,10 +88,11 @@ def confusion_matrix(labels: Any, predictions: Any, class_names: Sequence[str]) 
     axes.text(
         column, row, counts[row, column], color=color, ha="center", va="center",
         fontsize=11 if count <= 10 else 7)
+  names = list(map(literal, class_names))
   long = max(map(len, class_names)) > 3
   tilt = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if long else {}
-  axes.set_xticks(range(count), class_names, **tilt)
-  axes.set_yticks(range(count), class_names)
+  axes.set_xticks(range(count), names, **tilt)
+  axes.set_yticks(range(count), names)
   axes.set(xlabel="predicted", ylabel="true")
   axes.set_title(_errors_of(errors.sum(), counts.sum()))
   figure.colorbar(
@@ -124,8 +130,8 @@ def worst_mistakes(
     ax.imshow(image, "gray_r", vmin=0, vmax=255 if image.dtype == np.uint8 else 1.0)
     true, predicted = class_names[labels[index]], class_names[predictions[index]]
     gap = " " if len(true + predicted) < 10 else "\n"
-    ax.set_title(
-        f"{true} →{gap}{predicted} {np.exp(log_probabilities[index].max()):.0%}", fontsize=11)
+    sure = np.exp(log_probabilities[index].max())
+    ax.set_title(f"{literal(true)} →{gap}{literal(predicted)} {sure:.0%}", fontsize=11)
   return figure
 
 
@@ -294,7 +300,7 @@ class _Scale:
   def __init__(self, values):
     values = list(values)
     numbers = all(isinstance(value, int | float) for value in values)
-    self.values = values if numbers else list(map(str, values))
+    self.values = values if numbers else [literal(str(value)) for value in values]
     self.distinct = sorted(set(self.values)) if numbers else list(dict.fromkeys(self.values))
     low, high = self.distinct[0], self.distinct[-1]
     self.numeric = numbers

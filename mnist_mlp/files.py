@@ -12,6 +12,7 @@ if all their names are numbers. All pictures have one size, and are all grayscal
 
 import dataclasses
 import functools
+import glob
 import gzip
 import hashlib
 import io
@@ -119,7 +120,7 @@ def find(folder: str) -> Source:
     RunError: it cannot be read.
   """
   root = Path(os.path.abspath(Path(folder).expanduser()))
-  if not root.is_dir():
+  if not os.path.isdir(root):
     raise UsageError(f"config.data.files is {folder!r}, which is not a folder")
   try:
     found = {kind: files for kind, (search, *_) in _FORMATS.items() if (files := search(root))}
@@ -135,10 +136,21 @@ def find(folder: str) -> Source:
       if not files.get(split):
         raise UsageError(f"config.data.files: {root} has {kind} for {other}, but none for {split}; "
                          "a run needs both")
+    _check_names(root, files)
     return Source(root, kind, files, _key(root, kind, files))
   except OSError as error:
     raise RunError(f"config.data.files: {error.filename} cannot be read: {error.strerror}"
                    ) from error
+
+
+def _check_names(root: Path, files: dict[str, list[Path]]) -> None:
+  """Raises a UsageError for a folder whose name is no text: TFDS writes down some of them."""
+  for folder in sorted({root, *(path.parent for paths in files.values() for path in paths)}):
+    try:
+      str(folder).encode()
+    except UnicodeEncodeError as error:
+      raise UsageError(f"config.data.files: the name of the folder {str(folder)!r} is not in "
+                       "UTF-8; rename it") from error
 
 
 def _key(root: Path, kind: str, files: dict[str, list[Path]]) -> str:
@@ -186,7 +198,7 @@ def _find_idx(root: Path) -> dict[str, list[Path]]:
   found = {}
   for path in _visible(root):  # sorted: of X and X.gz, the first
     match = _IDX_NAME.fullmatch(path.name)
-    if match:
+    if match and path.is_file():  # Some archives unpack to a folder of the file's name.
       found.setdefault((match[1], match[2][:6]), path)
   files = {}
   for split, prefix in zip(_SPLITS, ("train", "t10k"), strict=True):
@@ -242,11 +254,10 @@ def _read_idx(path: Path, rank: int) -> np.ndarray:
 
 def _find_parquet(root: Path) -> dict[str, list[Path]]:
   files = {}
-  for path in sorted(root.rglob("*.parquet")):
-    parts = path.relative_to(root).parts
-    if any(part.startswith(".") for part in parts):
-      continue
-    for part in reversed(parts):  # The file's own name counts more than those of its folders.
+  names = sorted(glob.glob("**/*.parquet", root_dir=root, recursive=True))
+  for path in filter(Path.is_file, (root / name for name in names)):
+    # The file's own name counts more than those of its folders.
+    for part in reversed(path.relative_to(root).parts):
       splits = set(_SPLIT_NAME.findall(part.lower()))
       if splits:
         break

@@ -25,6 +25,8 @@ from mnist_mlp.errors import RunError, UsageError, listing
 from mnist_mlp.metrics import TrainMetrics
 from mnist_mlp.workdir import Workdir
 
+LIKE_MNIST = ("mnist", "digits")  # datasets whose images are as `prepare` makes them
+
 _SIZE, _BOX = 28, 20     # pixels: a side of an image, and of the square that a digit fills
 _CENTRE = 14             # row and column, counted from 0, on which MNIST puts the centre of mass
 _ZOOM = 8                # strokes are measured and mended at so many times the final resolution
@@ -172,7 +174,7 @@ def load_run(workdir: str | os.PathLike, *, best: bool = False) -> Run:
     raise UsageError(_no_run(folder.path))
   facts = folder.read_json("dataset.json")
   checkpoints = folder.path / "checkpoints"
-  if facts is None or not checkpoints.is_dir():
+  if facts is None or not os.path.isdir(checkpoints):
     raise RunError(f"the run in {folder.path} has no checkpoint yet; train it first")
   try:
     state = jax.eval_shape(
@@ -185,7 +187,7 @@ def load_run(workdir: str | os.PathLike, *, best: bool = False) -> Run:
 
 
 def _no_run(path: Path) -> str:
-  if not path.is_dir():
+  if not os.path.isdir(path):
     return f"the workdir {path} does not exist; give the --workdir of a run"
   files = [*path.glob("*/config.json"), *path.glob("*/*/config.json")]  # A sweep's lie deeper.
   runs = sorted(str(file.parent) for file in files)
@@ -247,13 +249,13 @@ def load_picture(source: str | os.PathLike | BinaryIO, name: str = "") -> Image.
   """
   name = name or str(source)
   if isinstance(source, str | os.PathLike):
-    if not Path(source).exists():
-      raise RunError(f"{name} does not exist")
-    if not Path(source).is_file():
+    if os.path.exists(source) and not os.path.isfile(source):
       raise RunError(f"{name} is not a file")
     try:
       with open(source, "rb") as file:
         return load_picture(file, name)
+    except FileNotFoundError as error:
+      raise RunError(f"{name} does not exist") from error
     except OSError as error:
       raise RunError(f"{name} cannot be read: {error.strerror}") from error
   if not source.read(1):
@@ -363,7 +365,7 @@ def _find_ink(gray: np.ndarray) -> np.ndarray | None:
   ink = (paper - gray) / np.maximum(paper, 0.1)
   # The standard deviation, were it normal; by a quartile, since up to half may be ink.
   noise = np.quantile(np.abs(ink), 0.25) / 0.319
-  darkest = max(8, ink.size // 5000)
+  darkest = min(max(8, ink.size // 5000), ink.size)
   full = np.partition(ink, -darkest, axis=None)[-darkest]
   if full < max(_LEAST_CONTRAST, 4 * noise):
     return None

@@ -7,6 +7,7 @@ are done all the same, and the exit code is 1.
 
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,10 @@ _SHOW = flags.DEFINE_string(
 _MOST_COLUMNS = 10  # classes; with more of them, the table shows the likeliest
 _LIKELIEST = 3
 _MOST_SHOWN = 100   # pictures that --show draws
+# What is taken from a folder; any format that Pillow reads will do for a file that is named.
+_SUFFIXES = frozenset((
+    ".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm",
+    ".ppm", ".tga", ".tif", ".tiff", ".webp"))
 
 
 class _Picture(NamedTuple):
@@ -46,6 +51,10 @@ def main(arguments: Sequence[str]) -> None:
   environment.use_compilation_cache()
   run = inference.load_nets(_WORKDIR.value, best=_BEST.value)
   inference.check_takes_digits(run)
+  if run.facts["name"] not in inference.LIKE_MNIST:
+    print(f"note: pictures are made into images like MNIST's, upright digits of light ink on black;"
+          f" if those of {run.facts['name']} are not like that, do not trust what the net says",
+          file=sys.stderr)
   pictures, errors = [], []
   for name, source in _sources(arguments):
     try:
@@ -67,6 +76,7 @@ def main(arguments: Sequence[str]) -> None:
     _draw(pictures[:_MOST_SHOWN], predictions, Path(_SHOW.value))
     if len(pictures) > _MOST_SHOWN:
       print(f"{_SHOW.value} shows the first {_MOST_SHOWN} pictures", file=sys.stderr)
+  sys.stdout.flush()  # Before the exit, for `user_errors` to see that a pipe is closed.
   sys.exit(1 if errors else 0)
 
 
@@ -80,10 +90,14 @@ def _check_flags(arguments: Sequence[str]) -> None:
   target = Path(_SHOW.value)
   if target.suffix.lower() != ".png":
     raise UsageError(f"--show is {_SHOW.value!r}, but must be the name of a .png file")
-  if not target.parent.is_dir():
+  if not os.path.isdir(target.parent):
     raise UsageError(f"--show is {_SHOW.value!r}, but the folder {target.parent} does not exist")
-  if target.is_dir() or any(Path(argument).resolve() == target.resolve() for argument in arguments):
+  given = {os.path.realpath(argument) for argument in arguments}
+  if os.path.isdir(target) or os.path.realpath(target) in given:
     raise UsageError(f"--show is {_SHOW.value!r}, which is a folder or one of the pictures")
+  if os.path.realpath(target.parent) in given:
+    raise UsageError(f"--show is {_SHOW.value!r}, in a folder of the pictures, where it could "
+                     "replace one and would be read as one; give a place outside")
 
 
 def _sources(arguments: Sequence[str]) -> Iterator[tuple[str, Path | BinaryIO | RunError]]:
@@ -91,18 +105,18 @@ def _sources(arguments: Sequence[str]) -> Iterator[tuple[str, Path | BinaryIO | 
   for argument in arguments:
     if argument == "-":
       yield "standard input", io.BytesIO(sys.stdin.buffer.read())
-    elif Path(argument).is_dir():
+    elif os.path.isdir(argument):
       yield from _in_folder(Path(argument))
     else:
       yield argument, Path(argument)
 
 
 def _in_folder(folder: Path) -> Iterator[tuple[str, Path | RunError]]:
-  from PIL import Image
   try:
     paths = sorted(
         path for path in folder.iterdir()
-        if path.suffix.lower() in Image.registered_extensions() and path.is_file())
+        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+        and os.path.isfile(path))
   except OSError as error:
     yield str(folder), RunError(f"the folder {folder} cannot be read: {error.strerror}")
     return
@@ -152,6 +166,8 @@ def _draw(pictures: Sequence[_Picture], predictions: Sequence[Any], target: Path
   """Writes the pictures, each above what the net saw of it."""
   import numpy as np
   from matplotlib.figure import Figure
+
+  from mnist_mlp.figures import literal
   columns = min(len(pictures), 5)
   rows = -(-len(pictures) // columns)
   figure = Figure((1.6 * max(columns, 3), 3.7 * rows), layout="constrained")
@@ -162,12 +178,12 @@ def _draw(pictures: Sequence[_Picture], predictions: Sequence[Any], target: Path
     row, column = divmod(index, columns)
     top, bottom = axes[2 * row, column], axes[2 * row + 1, column]
     top.imshow(picture.image, interpolation="nearest")
-    top.set_title(_shortened(Path(picture.name).name), fontsize=8)
+    top.set_title(literal(_shortened(Path(picture.name).name)), fontsize=8)
     if prediction.label is None:
       bottom.set_title(prediction.note, fontsize=8)
       continue
     bottom.imshow(np.squeeze(picture.prepared.pixels, -1), "gray", vmin=0, vmax=255)
-    title = f"{prediction.label}  {prediction.probabilities[prediction.label]:.1%}"
+    title = f"{literal(prediction.label)}  {prediction.probabilities[prediction.label]:.1%}"
     bottom.set_title(title + ("  no digit?" if prediction.note else ""), fontsize=8)
   temporary = target.with_name(f".{target.name}.tmp")
   try:

@@ -156,6 +156,22 @@ def test_a_committee_needs_members_of_the_same_data(workdir, other, tmp_path):
   assert f"a committee needs runs on the same data, but {copy} was trained" in done.stderr
 
 
+def test_a_committee_is_not_asked_what_a_member_was_trained_on(workdir, other, tmp_path):
+  same = processes.run(
+      f"--workdir={workdir}", f"--workdir={other}", "--split=validation", module=EVALUATE)
+  assert same.returncode == 0, same.stderr
+  copy = tmp_path / "run"
+  shutil.copytree(other, copy)
+  facts = json.loads((copy / "dataset.json").read_text())
+  facts["examples"].update(train=facts["examples"]["train"] + 10, validation=7)
+  (copy / "dataset.json").write_text(json.dumps(facts))
+  done = processes.run(
+      f"--workdir={workdir}", f"--workdir={copy}", "--split=validation", module=EVALUATE)
+  assert done.returncode == 2
+  assert f"{copy} 7; give runs that held out the same" in done.stderr
+  assert "Traceback" not in done.stderr
+
+
 def test_a_reader_that_goes_away_ends_it_without_a_word(workdir):
   with subprocess.Popen(
       processes.command(f"--workdir={workdir}", module=EVALUATE), cwd=processes.ROOT,

@@ -111,6 +111,15 @@ def test_worst_mistakes_of_many_kinds_of_images(shape):
   assert figures.to_image(figure).std() > 10
 
 
+def test_class_names_are_no_formulas():
+  names = ["$_$", "a$b", "caf\udce9"]
+  images = np.zeros((3, 28, 28, 1), np.uint8)
+  mistakes = figures.worst_mistakes(images, [0, 1, 2], np.roll(np.eye(3), 1, 1), names)
+  assert figures.to_image(mistakes).std() > 1
+  assert shown(mistakes)[0][0].startswith(r"\$_\$ → ")
+  assert figures.to_image(figures.confusion_matrix([0, 1, 2], [1, 2, 0], names)).std() > 1
+
+
 def test_worst_mistakes_without_mistakes():
   images = np.zeros((2, 28, 28, 1), np.uint8)
   figure = figures.worst_mistakes(images, [0, 1], np.eye(2), ["a", "b"])

@@ -367,6 +367,38 @@ def test_bad_files(tmp_path, kind, write, damage, complaint):
       "mnist_mlp", "mnist_mlp/.lock"]
 
 
+def test_folders_that_are_called_like_files(tmp_path):
+  """As some archives of MNIST unpack, and as Spark writes a table."""
+  write_idx_dotted(tmp_path / "idx")
+  for path in list((tmp_path / "idx").iterdir()):
+    (tmp_path / "idx" / path.name.replace(".idx", "-idx")).mkdir()
+  dataset, _ = load(tmp_path / "idx", tmp_path / "data")
+  assert pairs(*dataset.test) == pairs(*examples(TEST))
+  for name, split in (("train", TRAIN), ("test", TEST)):
+    folder = tmp_path / "spark" / f"{name}.parquet"
+    folder.mkdir(parents=True)
+    pq.write_table(table(*examples(split)), folder / "part-00000.snappy.parquet")
+  dataset, _ = load(tmp_path / "spark", tmp_path / "data")
+  assert pairs(*dataset.test) == pairs(*examples(TEST))
+
+
+@pytest.mark.parametrize("write", [write_parquet_in_folders, write_pictures])
+def test_links_to_folders_are_followed(tmp_path, write):
+  write(tmp_path / "elsewhere")
+  (tmp_path / "mine").mkdir()
+  for split in ("train", "test"):
+    (tmp_path / "mine" / split).symlink_to(tmp_path / "elsewhere" / split)
+  dataset, _ = load(tmp_path / "mine", tmp_path / "data")
+  assert pairs(*dataset.test) == pairs(*examples(TEST))
+
+
+def test_a_folder_whose_name_is_no_text(tmp_path):
+  root = tmp_path / os.fsdecode(b"caf\xe9")
+  write_pictures(root)
+  with pytest.raises(UsageError, match=r"the name of the folder .*caf.*udce9' is not in UTF-8"):
+    load(root, tmp_path / "data")
+
+
 @pytest.mark.parametrize("name", ["nowhere", "a file"])
 def test_no_folder(tmp_path, name):
   (tmp_path / "a file").write_text("")

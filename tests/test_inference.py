@@ -217,11 +217,12 @@ def test_dirt_and_the_papers_edge_are_no_ink():
 
 @pytest.mark.parametrize("values", [
     np.zeros((50, 60)), np.full((50, 60), 255), np.zeros((1, 1)), np.zeros((1, 3000)),
+    np.full((1, 5), 200), np.arange(7)[:, None],            # fewer pixels than ink needs
     np.random.default_rng(0).normal(128, 20, (300, 200)),
     np.random.default_rng(0).uniform(0, 255, (28, 28)),
     np.tile(np.linspace(120, 220, 300), (300, 1)),          # light from a side
     np.pad(np.full((3, 3), 255), 40),                       # a dot
-], ids=["black", "white", "1x1", "1x3000", "noise", "small noise", "light", "dot"])
+], ids=["black", "white", "1x1", "1x3000", "1x5", "7x1", "noise", "small noise", "light", "dot"])
 def test_no_ink(run, values):
   prepared = inference.prepare(Image.fromarray(np.uint8(np.clip(values, 0, 255))))
   assert prepared.pixels is None

@@ -1,7 +1,9 @@
 """`python -m mnist_mlp.predict`, as a process: every odd file, each in its own way."""
 
 import json
+import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -97,7 +99,8 @@ def test_table_folder_standard_input_and_figure(trained_run, tmp_path):
   for name, picture in {"b.png": gray_picture(seven()), "a.jpg": gray_picture(seven(), 200, 20),
                         "c.png": Image.new("L", (30, 30))}.items():
     picture.save(folder / name)
-  (folder / "notes.txt").write_text("not among the pictures")
+  for name in ("notes.txt", "scan.pdf", "._b.png"):  # The last is what a Mac leaves beside b.png.
+    (folder / name).write_text("not among the pictures")
   figure = tmp_path / "seen.png"
   done = subprocess.run(
       processes.command(folder, "-", f"--workdir={trained_run}", f"--show={figure}",
@@ -135,6 +138,58 @@ def test_usage_errors(arguments, message):
   assert done.stdout == ""
   assert done.stderr.startswith("error: ") and message in done.stderr
   assert "Traceback" not in done.stderr
+
+
+def test_the_figure_replaces_no_picture_of_a_folder(trained_run, tmp_path):
+  gray_picture(seven()).save(tmp_path / "b.png")
+  before = (tmp_path / "b.png").read_bytes()
+  (tmp_path / "link").symlink_to(tmp_path)
+  for name in ("b.png", "seen.png", "link/b.png"):
+    done = processes.run(
+        f"--workdir={trained_run}", tmp_path, f"--show={tmp_path / name}", module=PREDICT)
+    assert done.returncode == 2
+    assert "in a folder of the pictures" in done.stderr
+  assert (tmp_path / "b.png").read_bytes() == before
+  assert not (tmp_path / "seen.png").exists()
+
+
+def test_names_that_are_formulas_or_no_text(trained_run, tmp_path):
+  names = [b"a$x_$b.png", b"caf\xe9.png", b"a" * 300 + b".png"]
+  for name in names[:2]:
+    (tmp_path / os.fsdecode(name)).write_bytes(saved(gray_picture(seven()), "PNG"))
+  done = subprocess.run(
+      processes.command(*(tmp_path / os.fsdecode(name) for name in names), "--show=seen.png",
+                        f"--workdir={trained_run}", module=PREDICT),
+      cwd=tmp_path, capture_output=True,
+      env={**os.environ, "PYTHONPATH": str(processes.ROOT), "PYTHONIOENCODING": "utf-8:strict"})
+  assert done.returncode == 1
+  assert done.stderr.endswith(b".png cannot be read: File name too long\n")
+  assert b"a$x_$b.png  " in done.stdout and rb"caf\udce9.png  " in done.stdout
+  assert (tmp_path / "seen.png").stat().st_size > 1000
+
+
+def test_a_reader_that_goes_away_ends_it_without_a_word(trained_run, tmp_path):
+  gray_picture(seven()).save(tmp_path / "a.png")
+  with subprocess.Popen(
+      processes.command(f"--workdir={trained_run}", tmp_path / "a.png", module=PREDICT),
+      cwd=processes.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+      env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+  ) as running:
+    running.stdout.close()
+    errors = running.stderr.read()
+  assert (running.returncode, errors) == (128 + signal.SIGPIPE, "")
+
+
+def test_a_run_on_images_that_may_be_unlike_mnists_gets_a_note(trained_run, tmp_path):
+  workdir = tmp_path / "run"
+  shutil.copytree(trained_run, workdir)
+  facts = json.loads((workdir / "dataset.json").read_text())
+  (workdir / "dataset.json").write_text(json.dumps({**facts, "name": "scans"}))
+  gray_picture(seven()).save(tmp_path / "a.png")
+  done = processes.run(f"--workdir={workdir}", tmp_path / "a.png", module=PREDICT)
+  assert done.returncode == 0
+  assert done.stderr.startswith("note: pictures are made into images like MNIST's")
+  assert "if those of scans are not like that" in done.stderr
 
 
 def test_a_run_of_other_images(trained_run, tmp_path):

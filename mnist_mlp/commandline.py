@@ -6,6 +6,7 @@ import gc
 import os
 import re
 import runpy
+import shlex
 import signal
 import sys
 import traceback
@@ -17,7 +18,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from mnist_mlp import config as config_lib
-from mnist_mlp.errors import UsageError, UserError, listing
+from mnist_mlp.errors import Interrupted, UsageError, UserError, listing
 
 
 def define_config() -> flags.FlagHolder:
@@ -40,6 +41,7 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
       main(*([argv[1:]] if positional else []))
     gc.freeze()  # All that is left goes with the process; looking through it takes half a second.
 
+  sys.stdout.reconfigure(errors="backslashreplace")  # File names may be of bytes that are no text.
   collect_garbage_rarely()
   flags.FLAGS.set_gnu_getopt(positional)
   app.run(guarded, flags_parser=functools.partial(_parse, positional=positional))
@@ -74,6 +76,24 @@ def user_errors() -> Iterator[None]:
     sys.exit(130)
 
 
+def again(module: str, workdir: Path) -> str:
+  """Returns the command line that goes on with what this one began in `workdir`."""
+  arguments = [argument for argument in sys.argv[1:] if argument not in ("--profile", "-profile")]
+  if flags.FLAGS["workdir"].value is None:
+    arguments.append(f"--workdir={workdir}")
+  return shlex.join(["python", "-m", module, *arguments])
+
+
+@contextlib.contextmanager
+def resumable(module: str, workdir: Path) -> Iterator[None]:
+  """Adds to an Interrupted how to go on: by the command line that `again` gives."""
+  try:
+    yield
+  except Interrupted as error:
+    raise Interrupted(
+        f"{error}\nresume with: {again(module, workdir)}", error.exit_code - 128) from error
+
+
 def _parse(argv: Sequence[str], *, positional: bool) -> list[str]:
   with user_errors():
     path = _config_path(argv)
@@ -105,11 +125,16 @@ def _config_path(argv: Sequence[str]) -> str | None:
 
 
 def _check_names(argv: Sequence[str], config: ConfigDict) -> None:
-  known = config_lib.flatten(config)
+  known, tuples = config_lib.flatten(config), set()
   for argument in argv:
     match = re.match(r"--?(?:no)?config\.([^=]+)", argument)
-    if match:
-      config_lib.check_known(match[1], known)
+    if not match:
+      continue
+    config_lib.check_known(match[1], known)
+    if match[1] in tuples:  # ml_collections would join them.
+      raise UsageError(f"config.{match[1]} is given twice; give it once")
+    if isinstance(known[match[1]], tuple):
+      tuples.add(match[1])
 
 
 def _wrong_value(message: str) -> str:
@@ -142,7 +167,7 @@ def load_config(path: str | Path) -> ConfigDict:
 
 def load_module(path: str | Path) -> dict[str, Any]:
   """Runs a config file; returns its global names. Raises a UsageError like `load_config`."""
-  if not Path(path).is_file():
+  if not os.path.isfile(path):
     known = sorted(str(file) for file in Path(path).parent.glob("*.py"))
     hint = f"; there are {listing(known)}" if known else ""
     raise UsageError(f"the config file {str(path)!r} does not exist{hint}")

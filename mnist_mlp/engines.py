@@ -23,8 +23,10 @@ from mnist_mlp import config as config_lib
 from mnist_mlp.console import Console
 from mnist_mlp.errors import HeldError, Interrupted, RunError, UsageError
 from mnist_mlp.population import Group, free_bytes, group_key
+from mnist_mlp.summaries import trial_id
 from mnist_mlp.sweeps import Point
 from mnist_mlp.trials import DIVERGED, UNFINISHED, Member, Population, stop_early
+from mnist_mlp.workdir import Workdir
 
 # On a CPU, nets with fewer weights train faster side by side in one program.
 _VMAP_WEIGHTS = 50_000
@@ -101,9 +103,14 @@ class Sweep:
     """Yields the populations that have a folder, those furthest in successive halving first."""
     paths = [path.parent for path in (self.folder / "populations").glob("*/members.json")]
     for path in sorted(paths, key=_stage, reverse=True):
-      names = json.loads((path / "members.json").read_text())["members"]
+      names = (Workdir(path).read_json("members.json") or {"members": []})["members"]
+      if not names:  # Another process has just finished it.
+        continue
       if set(names) <= set(self._by_name):
         yield self.population(path, names)
+      elif set(names) & set(self._by_name):
+        self.console.line(f"{path} is passed over, since it holds runs that are no longer in the "
+                          "sweep: the others of it start anew")
 
   def population(self, path: Path, names: Sequence[str]) -> Population:
     """Returns the population of some members, by their names."""
@@ -150,7 +157,12 @@ def run(sweep: Sweep, members: Sequence[Member], options: Options) -> None:
       "processes": (_train_in_processes, options.max_members or 1),
   }[engine]
   contestants = list(members)
-  for share in _rungs(sweep, members, options.halving):
+  rungs = _rungs(sweep, members, options.halving)
+  if options.halving and not rungs:
+    sweep.console.line(
+        f"--halving={options.halving} stops nobody: it takes {options.halving} trials, seeds not "
+        "counted, and as many evaluations")
+  for share in rungs:
     train(sweep, sweep.populations(contestants, largest), share, options)
     contestants = _halve(sweep, contestants, share, options)
   train(sweep, sweep.populations(contestants, largest), 1.0, options)
@@ -188,30 +200,37 @@ def _rungs(sweep: Sweep, members: Sequence[Member], rate: int) -> list[float]:
     return []
   evaluations = min(
       group.length.total_steps / group.eval_every for group in map(sweep.group, members))
+  trials = len({trial_id(member.config) for member in members})
   # With less than one evaluation, there would be nothing to go by.
-  most = min(math.log(len(members), rate), math.log(max(evaluations, 1), rate)) + 1e-9
+  most = min(math.log(trials, rate), math.log(max(evaluations, 1), rate)) + 1e-9
   return [float(rate) ** -k for k in range(int(most), 0, -1)]
 
 
 def _halve(
     sweep: Sweep, contestants: Sequence[Member], share: float, options: Options) -> list[Member]:
-  """Stops all but the best one in `options.halving`; returns the others.
+  """Stops all trials but the best one in `options.halving`; returns the members of the others.
 
-  It depends only on what the members' metrics say of the rung, so that a sweep which was killed
-  and started again decides as before.
+  Trials are compared by their means over seeds. It depends only on what the members' metrics say of
+  the rung, so that a sweep which was killed and started again decides as before.
   """
-  ranking = sorted(
-      contestants, key=lambda member: _accuracy(member, sweep.group(member).step_at(share)),
-      reverse=True)
-  going_on = ranking[:math.ceil(len(ranking) / options.halving)]
-  losers = {member.name for member in ranking[len(going_on):]}
+  trials: dict[str, list[Member]] = {}
+  for member in contestants:
+    trials.setdefault(trial_id(member.config), []).append(member)
+
+  def mean(trial):
+    return sum(_accuracy(m, sweep.group(m).step_at(share)) for m in trial) / len(trial)
+
+  ranking = sorted(trials.values(), key=mean, reverse=True)
+  winners = ranking[:math.ceil(len(ranking) / options.halving)]
+  going_on = [member for trial in winners for member in trial]
+  losers = {member.name for member in contestants if member not in going_on}
   for population in sweep.populations(contestants, 1):
     # Also those that were stopped already, if the sweep was killed in the middle of this.
     own = [member for member in population.members if member.name in losers]
     if own:
       stop_early(population, own, sweep.console)
   sweep.console.line(
-      f"after {100 * share:.3g}% of the training, {len(going_on)} of {len(ranking)} runs go on")
+      f"after {100 * share:.3g}% of the training, {len(going_on)} of {len(contestants)} runs go on")
   return [member for member in contestants if member in going_on]
 
 
@@ -261,6 +280,18 @@ def _train_in_processes(
     raise RunError(
         f"{len(failed)} of {count} processes ended with exit code {failed[0]}; what they saved "
         "is kept, and the same command goes on with it")
+  for population in populations:
+    _check_reached(population, share)
+
+
+def _check_reached(population: Population, share: float) -> None:
+  """Raises a HeldError if members are not as far as they should be: they were passed over."""
+  step = population.group.step_at(share)
+  for member in population.members:
+    if member.status() == UNFINISHED and (
+        share == 1.0 or step not in {row["step"] for row in member.folder.metrics()}):
+      raise HeldError(f"{member.folder.path} is in use by another run; wait for it, and start "
+                      "this sweep again")
 
 
 def _work(

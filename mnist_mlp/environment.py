@@ -7,6 +7,7 @@ import os
 import platform
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,21 @@ import jax
 _PACKAGES = (
     "mnist_mlp", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "clu", "ml-collections",
     "tensorflow-datasets", "numpy")
+_TOGETHER = 1.0  # seconds within which signals count as one
 
 
 class StopSignals:
   """Notes SIGINT and SIGTERM for the training loop to act on between two chunks.
 
-  Use as a context manager. A second signal has its usual effect at once. Outside of the main
-  thread, where Python allows no handlers, nothing is noted.
+  Use as a context manager. A second signal has its usual effect at once, unless it comes with the
+  first: a terminal and SLURM signal every process of a job, and a parent passes its own on.
+  Outside of the main thread, where Python allows no handlers, nothing is noted.
   """
 
   def __init__(self):
     """Nothing received yet."""
     self.received: signal.Signals | None = None
+    self._received_at = 0.0
     self._previous: dict[signal.Signals, Any] = {}
 
   def __enter__(self) -> "StopSignals":
@@ -41,8 +45,11 @@ class StopSignals:
     self._restore()
 
   def _handle(self, number: int, _) -> None:
-    self.received = signal.Signals(number)
-    self._restore()
+    if self.received is None:
+      self.received, self._received_at = signal.Signals(number), time.monotonic()
+    elif time.monotonic() - self._received_at > _TOGETHER:
+      self._restore()
+      signal.raise_signal(number)
 
   def _restore(self) -> None:
     for number, handler in self._previous.items():

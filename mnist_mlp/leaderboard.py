@@ -60,8 +60,9 @@ def _row(member: Member, fields: Sequence[str]) -> Row:
 
 def _rank(row: Row) -> tuple:
   accuracy = row["validation_accuracy"]
+  further = 0 if row["status"] == FINISHED else -row["epoch"]  # Lengths may be swept.
   return (
-      _ORDER.index(row["status"]), -row["epoch"], -(-math.inf if accuracy is None else accuracy),
+      _ORDER.index(row["status"]), further, -(-math.inf if accuracy is None else accuracy),
       row["point"])
 
 
@@ -69,7 +70,7 @@ def trials_of(rows: Sequence[Row]) -> list[Row]:
   """Returns a row for each trial, the best first: that of its runs, with means over the seeds.
 
   It has 'runs' besides, and for each of MEASURES '<measure>_std', None for a single run. The status
-  is the worst of its runs'.
+  is the worst of its runs', and there are no means of runs that got to different epochs.
   """
   by_trial: dict[str, list[Row]] = {}
   for row in rows:
@@ -82,8 +83,9 @@ def _trial(rows: Sequence[Row]) -> Row:
   trial["status"] = max((row["status"] for row in rows), key=_ORDER.index)
   if len(rows) > 1:
     trial.pop("seed", None)
+  alike = len({row["epoch"] for row in rows}) == 1
   for name in MEASURES:
-    values = [row[name] for row in rows if row[name] is not None]
+    values = [row[name] for row in rows if alike and row[name] is not None]
     trial[name] = statistics.fmean(values) if len(values) == len(rows) else None
     trial[f"{name}_std"] = (
         statistics.stdev(values) if 1 < len(values) == len(rows) else None)

@@ -13,14 +13,14 @@ Several processes may fill one workdir, each with a slice of the points; for SLU
 """
 
 import importlib.util
-import sys
-import time
 from pathlib import Path
 
 from absl import flags
 
 from mnist_mlp import commandline, sweeps
+from mnist_mlp.config import flatten
 from mnist_mlp.errors import UsageError, listing
+from mnist_mlp.workdir import chosen
 
 _ENGINES = ("auto", "vmap", "processes", "ray")
 
@@ -56,10 +56,15 @@ def main() -> None:
   path = flags.FLAGS["config"].config_filename
   points = sweeps.load(path, _CONFIG.value)
   _check_overrides(points)
-  _check_halving()
+  _check_halving(points)
   _check_ray()
-  chosen = sweeps.select(points, _POINTS.value)
-  workdir = Path(_WORKDIR.value or f"runs/{Path(path).stem}-{time.strftime('%Y%m%d-%H%M%S')}")
+  selected = sweeps.select(points, _POINTS.value)
+  with chosen(_WORKDIR.value, Path(path).stem) as workdir, (
+      commandline.resumable("mnist_mlp.sweep", workdir)):
+    _train(points, selected, path, workdir)
+
+
+def _train(points, selected, path: str, workdir: Path) -> None:
   # Here because JAX and all that hangs on it take seconds, which --help and errors need not wait.
   from mnist_mlp import engines, environment, leaderboard
   from mnist_mlp.console import Console
@@ -68,7 +73,7 @@ def main() -> None:
   options = engines.Options(
       _ENGINE.value, _MAX_MEMBERS.value, _PROCESSES.value, _HALVING.value, _SAVE_EVERY.value,
       _RAY_ADDRESS.value)
-  members = [sweep.members[point.index] for point in chosen]
+  members = [sweep.members[point.index] for point in selected]
   engines.run(sweep, members, options)
   rows = leaderboard.write(workdir, sweep.members)
   print(leaderboard.table(rows))
@@ -76,13 +81,14 @@ def main() -> None:
 
 
 def _overrides() -> list[str]:
-  """Returns the --config.FIELD=VALUE arguments of this command line."""
-  return [argument for argument in sys.argv[1:] if argument.lstrip("-").startswith("config.")]
+  """Returns as --config.FIELD=VALUE what this command line changes of the config file."""
+  file = flatten(commandline.load_config(flags.FLAGS["config"].config_filename))
+  return [f"--config.{name}={value}" for name, value in flatten(_CONFIG.value).items()
+          if value != file[name]]
 
 
 def _check_overrides(points) -> None:
-  given = {argument.lstrip("-").removeprefix("config.").partition("=")[0]
-           for argument in _overrides()}
+  given = {argument.removeprefix("--config.").partition("=")[0] for argument in _overrides()}
   both = [name for name in sweeps.swept(points) if name in given]
   if both:
     raise UsageError(
@@ -90,12 +96,13 @@ def _check_overrides(points) -> None:
         "change the sweep file")
 
 
-def _check_halving() -> None:
+def _check_halving(points) -> None:
   if _HALVING.value == 1:
     raise UsageError("--halving is 1, which stops no run; use 2 or more, or 0 to switch it off")
-  if _HALVING.value and not _CONFIG.value.data.validation_examples:
-    raise UsageError(
-        "--halving compares runs by validation accuracy, but config.data.validation_examples is 0")
+  for point in points:
+    if _HALVING.value and not point.config.data.validation_examples:
+      raise UsageError("--halving compares runs by validation accuracy, but "
+                       f"config.data.validation_examples is 0 in point {point.index} of the sweep")
 
 
 def _check_ray() -> None:
@@ -109,11 +116,11 @@ def _check_ray() -> None:
 def _say_winner(leaderboard, rows, path, workdir: Path) -> None:
   trials = leaderboard.trials_of(rows)
   won = leaderboard.winner(trials)
-  files = (str(workdir / f"sweep.{suffix}") for suffix in ("json", "csv", "png"))
-  print(f"tables and figure: {listing(files)}")
+  files = [workdir / f"sweep.{suffix}" for suffix in ("json", "csv", "png")]
+  print(f"tables and figure: {listing(str(file) for file in files if file.exists())}")
   print(f"look at the runs:  tensorboard --logdir={workdir / 'members'}")
   if won is None:
-    print("no winner: no run finished with a validation accuracy")
+    print("no winner: of no trial, all runs finished with a validation accuracy")
     return
   print(f"winner by validation accuracy: {won['name']}; to train it on all training data:")
   print(leaderboard.retrain_command(won, path, _overrides(), workdir))

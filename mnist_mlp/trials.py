@@ -179,7 +179,7 @@ class _Run:
       for row in self.rows:
         self.reporters[row] = self._open(row)
       self._loop(until)
-      if until == self.group.length.total_steps:
+      if self.reporters and until == self.group.length.total_steps:
         _Finish(self).all()
     finally:
       for reporter in self.reporters.values():
@@ -188,8 +188,8 @@ class _Run:
   def _open(self, row: int) -> Reporter:
     member, dataset = self.p.members[row], self.group.dataset
     folder = member.folder
-    folder.write_json("dataset.json", dataset.describe())
     folder.keep_config(member.config)
+    folder.write_json("dataset.json", dataset.describe())
     folder.truncate_metrics(self.step)
     folder.write_json("environment.json", self.environment)
     reporter = Reporter(
@@ -200,7 +200,7 @@ class _Run:
   def _loop(self, until: int) -> None:
     pending = None
     with environment.StopSignals() as signals:
-      while self.step < until and not signals.received:
+      while self.step < until and self.reporters and not signals.received:
         # As in a lone run, the device works on the next chunk while the last one is reported.
         chunk = self._dispatch()
         if pending:
@@ -212,6 +212,8 @@ class _Run:
           self._save()
       if pending:
         self._complete(pending)
+      if not (self.reporters or signals.received):  # All of them diverged.
+        return
       if self.step < self.group.length.total_steps:  # At its end, every member is saved by itself.
         self._save()
       if self.step < until:
@@ -333,7 +335,7 @@ class _Finish:
                       if self.group.validation else None,
         "train": {"loss": last["train/loss"], "accuracy": last["train/accuracy"]},
         "best_validation": best,
-        "examples_per_second": round(reporter.rate, 1),
+        "examples_per_second": round(reporter.rate, 1) or None,
         "environment": self.run.environment,
         "seconds": round(time.perf_counter() - self.run.started, 3),
         "population": self.run.size,

@@ -11,8 +11,10 @@
 import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,18 +25,56 @@ from mnist_mlp import config as config_lib
 from mnist_mlp.errors import HeldError, RunError, UsageError
 
 
+@contextlib.contextmanager
+def chosen(path: str | None, name: str) -> Iterator[Path]:
+  """Gives the folder that --workdir names, by default a new one: runs/<name>-<time>.
+
+  A new one in which nothing was written by the end is removed again.
+
+  Raises:
+    UsageError: the path is empty.
+    RunError: the new folder cannot be made.
+  """
+  if path == "":
+    raise UsageError("--workdir is empty; name a folder, or leave it out for a new one")
+  if path is not None:
+    yield Path(path)
+    return
+  folder = _new_folder(Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+  try:
+    yield folder
+  finally:
+    with contextlib.suppress(OSError):
+      folder.rmdir()
+
+
+def _new_folder(path: Path) -> Path:
+  """Makes the folder, or PATH-2, PATH-3, ... when others start within the same second."""
+  for number in itertools.count(1):
+    folder = path.with_name(f"{path.name}-{number}") if number > 1 else path
+    try:
+      folder.mkdir(parents=True)
+      return folder
+    except FileExistsError:
+      continue
+    except OSError as error:
+      raise RunError(f"cannot make the folder {folder}: {error.strerror}; "
+                     "give a --workdir elsewhere") from error
+
+
 class Workdir:
   """One run's folder. Make one through `claim`, or directly to only read."""
 
   def __init__(self, path: str | os.PathLike):
     """Names the folder, without touching it."""
     self.path = Path(path)
+    self._made = False  # whether the folder is of this process's making
 
   @contextlib.contextmanager
   def claim(self, config: ConfigDict) -> Iterator["Workdir"]:
     """Creates the folder and holds it for this process, which trains `config` in it.
 
-    A folder in which nothing was written by the end is removed again.
+    A folder made by it in which nothing was written by the end is removed again.
 
     Raises:
       UsageError: the folder holds a run of another config.
@@ -55,7 +95,8 @@ class Workdir:
   def _remove_if_unused(self) -> None:
     if [path.name for path in self.path.iterdir()] == [".lock"]:
       (self.path / ".lock").unlink()
-      self.path.rmdir()
+      if self._made:
+        self.path.rmdir()
 
   def check_config(self, config: ConfigDict) -> None:
     """Raises a UsageError that shows the difference if the folder holds another config."""
@@ -74,8 +115,8 @@ class Workdir:
       text = (self.path / "config.json").read_text()
     except (FileNotFoundError, NotADirectoryError):
       return None
-    except OSError as error:
-      raise RunError(f"cannot read {self.path / 'config.json'}: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+      raise RunError(f"cannot read {self.path / 'config.json'}: {error}") from error
     try:
       return config_lib.from_json(text)
     except UsageError as error:
@@ -124,8 +165,8 @@ class Workdir:
   def metrics(self) -> list[dict[str, Any]]:
     """Returns the rows of metrics.jsonl; a last line that was torn by a crash is left out."""
     rows = []
-    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-      for line in (self.path / "metrics.jsonl").read_text().splitlines():
+    with contextlib.suppress(FileNotFoundError, ValueError):
+      for line in (self.path / "metrics.jsonl").read_bytes().splitlines():
         rows.append(json.loads(line))
     return rows
 
@@ -143,6 +184,7 @@ class Workdir:
       RunError: it cannot be written.
     """
     try:
+      self._made = not os.path.isdir(self.path)
       self.path.mkdir(parents=True, exist_ok=True)
       file = (self.path / ".lock").open("a")
     except OSError as error:

@@ -37,6 +37,7 @@ def refused(done, code, *parts):
     ([ADAM, "--config.num_epochs=0"], ["config.num_epochs and config.num_steps are both 0"]),
     ([ADAM, "--config.model.dropout=1"], ["config.model.dropout is 1.0", "[0, 1)"]),
     ([ADAM, "--config.model.features=512,zero"], ["config.model.features"]),
+    ([ADAM, "--config.model.features=8", "--config.model.features=9"], ["is given twice"]),
     ([ADAM, "--config.model.activation=rleu"], ["'rleu'", "'tanh'", "did you mean 'relu'"]),
     ([ADAM, "--config.optimizer.name=adma"], ["'adma'", "'muon'", "did you mean 'adam'"]),
     ([ADAM, "--config.schedule.name=cos"], ["'cos'", "'one_cycle'"]),
@@ -64,6 +65,10 @@ def test_broken_config_files_name_the_line(text, parts, tmp_path):
   refused(processes.run(f"--config={path}"), 2, str(path), *parts)
 
 
+def test_an_empty_workdir_is_refused():
+  refused(processes.run(ADAM, "--workdir="), 2, "--workdir is empty")
+
+
 def test_batch_larger_than_the_split(digits_dir, tmp_path):
   refused(
       processes.run(
@@ -72,6 +77,18 @@ def test_batch_larger_than_the_split(digits_dir, tmp_path):
           TFDS_DATA_DIR=str(digits_dir)),
       2, "config.batch_size is 1500, larger than the 1400 training examples of 'digits'")
   assert not (tmp_path / "run").exists(), "what was refused must not stand in the way of a next try"
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--config.num_epochs=1e9", "--config.batch_size=1"],
+    ["--config.augment.shift=2", "--config.augment.clean_epochs=20"],
+])
+def test_lengths_that_do_not_fit_the_data(digits_dir, tmp_path, arguments):
+  refused(
+      processes.run(
+          ADAM, "--config.data.name=digits", "--config.data.validation_examples=100", *arguments,
+          f"--workdir={tmp_path}", TFDS_DATA_DIR=str(digits_dir)), 2, "config.", "steps")
+  assert tmp_path.is_dir() and not list(tmp_path.iterdir()), "a folder that was there stays"
 
 
 def test_workdir_that_cannot_be_written(tmp_path):

@@ -3,7 +3,9 @@
 import csv
 import fcntl
 import json
+import os
 import runpy
+import shlex
 import shutil
 import signal
 import subprocess
@@ -252,12 +254,26 @@ def test_seeds_are_one_trial_and_the_winner_is_chosen_by_means(swept):
   assert "diverged" in table.splitlines()[-1]
 
 
+def table_row(point, validation, **changes):
+  return {"point": point, "name": str(point), "trial": str(point), "status": "finished",
+          "epoch": 1.0, "validation_accuracy": validation, "validation_loss": 0.1,
+          "test_error_percent": 5.0, **changes}
+
+
+def test_longer_runs_do_not_win_by_being_longer():
+  rows = [table_row(0, 0.9), table_row(1, 0.2, epoch=2.0)]
+  assert leaderboard.winner(leaderboard.trials_of(rows))["point"] == 0
+
+
+def test_there_is_no_mean_of_runs_that_got_to_different_epochs():
+  rows = [table_row(0, 0.9), table_row(1, 0.2, trial="0", epoch=0.5, status="stopped early")]
+  (trial,) = leaderboard.trials_of(rows)
+  assert trial["validation_accuracy"] is trial["validation_accuracy_std"] is None
+  assert trial["status"] == "stopped early"
+
+
 def test_test_is_never_selected_on():
-  def row(point, validation, test):
-    return {"point": point, "name": str(point), "trial": str(point), "status": "finished",
-            "epoch": 1.0, "validation_accuracy": validation, "validation_loss": 0.1,
-            "test_error_percent": test}
-  rows = [row(0, 0.9, 1.0), row(1, 0.95, 5.0)]
+  rows = [table_row(0, 0.9, test_error_percent=1.0), table_row(1, 0.95, test_error_percent=5.0)]
   assert leaderboard.winner(leaderboard.trials_of(rows))["point"] == 1
 
 
@@ -325,14 +341,14 @@ def test_a_changed_sweep_file_is_refused(swept, tmp_path):
 # Survival, early stopping, engines, TensorBoard.
 
 
-def start(path, folder, digits_dir, output, *arguments):
+def start(path, folder, digits_dir, output, *arguments, **options):
   with open(output, "w") as file:
     return subprocess.Popen(
         processes.command(
             f"--config={path}", f"--workdir={folder}", f"--config.data.data_dir={digits_dir}",
             *arguments, module="mnist_mlp.sweep"),
         cwd=processes.ROOT, env=processes.environment(), stdout=file, stderr=file,
-        stdin=subprocess.DEVNULL)
+        stdin=subprocess.DEVNULL, **options)
 
 
 def wait_for(condition, process, output, seconds=200):
@@ -381,6 +397,8 @@ def test_a_sweep_interrupted_by_sigterm_says_so_and_is_saved(swept, tmp_path, di
     process.kill()
     process.wait()
   assert "interrupted by SIGTERM after step" in output.read_text()
+  assert f"resume with: python -m mnist_mlp.sweep --config={path} --workdir={own} " in (
+      output.read_text())
   assert "Traceback" not in output.read_text()
   (population,) = (own / "populations").iterdir()
   assert list(population.glob("checkpoints/[0-9]*"))
@@ -424,6 +442,92 @@ def sweep():
   state = train_and_evaluate(stopped.config, stopped.folder.path)
   assert int(state.step) == 4 * 24
   assert [row["epoch"] for row in stopped.folder.metrics()] == [1.0, 2.0, 3.0, 4.0]
+
+
+@pytest.mark.slow
+def test_halving_compares_means_over_seeds(tmp_path, digits_dir):
+  path = sweep_file(tmp_path, """
+def sweep():
+  return sweeps.grid({"optimizer.learning_rate": [1e-5, 0.01], "seed": [0, 1]})
+""", base="c.num_epochs = 2.0")
+  _, rows = train(load(path, digits_dir), tmp_path / "w", halving=2)
+  assert [(row["optimizer.learning_rate"], row["status"]) for row in rows] == [
+      (0.01, "finished")] * 2 + [(1e-5, "stopped early")] * 2
+  assert leaderboard.winner(leaderboard.trials_of(rows))["runs"] == 2
+
+
+def test_a_population_that_diverged_ends_at_once(tmp_path, digits_dir):
+  path = sweep_file(tmp_path, """
+def sweep():
+  return sweeps.grid({"optimizer.learning_rate": [1e30, 1e29]})
+""", base="c.optimizer.name, c.num_epochs = 'sgd', 1e6")
+  start = time.monotonic()
+  _, rows = train(load(path, digits_dir), tmp_path / "w")
+  assert [row["status"] for row in rows] == ["diverged"] * 2
+  assert not list((tmp_path / "w" / "populations").iterdir())
+  assert time.monotonic() - start < 100  # of hours
+
+
+@pytest.mark.slow
+def test_a_second_start_in_processes_is_refused(swept, tmp_path, digits_dir):
+  path, _, _, _ = swept
+  own, output = tmp_path / "w", tmp_path / "output"
+  arguments = (
+      "--engine=processes", "--points=0:2", "--halving=2", "--config.num_epochs=100000",
+      "--config.eval_every_epochs=100")
+  process = start(path, own, digits_dir, output, *arguments)
+  try:
+    wait_for(lambda: output.read_text().count("step 2400/") == 2, process, output)
+    second = processes.run(
+        f"--config={path}", f"--workdir={own}", f"--config.data.data_dir={digits_dir}", *arguments,
+        module="mnist_mlp.sweep")
+    assert process.poll() is None
+  finally:
+    process.kill()
+    process.wait()
+  assert second.returncode == 1
+  assert "is in use by another run" in second.stderr and "Traceback" not in second.stderr
+  assert "runs go on" not in second.stdout
+  assert not list(own.glob("members/*/stopped.json"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_terminal_saves_what_the_processes_did(swept, tmp_path, digits_dir):
+  """There, all processes get the signal, and the parent passes its own on besides."""
+  path, _, _, _ = swept
+  own, output = tmp_path / "w", tmp_path / "output"
+  process = start(
+      path, own, digits_dir, output, "--engine=processes", "--points=0:2",
+      "--config.num_epochs=100000", "--config.eval_every_epochs=2000",
+      start_new_session=True)
+  try:
+    wait_for(lambda: output.read_text().count("step 48000/") == 2, process, output)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130
+  finally:
+    process.kill()
+    process.wait()
+  assert "Traceback" not in output.read_text()
+  assert len(list(own.glob("populations/*/checkpoints/[0-9]*"))) >= 2
+
+
+@pytest.mark.slow
+def test_the_winners_command_repeats_overrides_however_they_were_written(tmp_path, digits_dir):
+  path = sweep_file(tmp_path, "def sweep():\n  return sweeps.grid({'batch_size': [100, 200]})")
+  done = processes.run(
+      f"--config={path}", f"--workdir={tmp_path / 'w'}", f"--config.data.data_dir={digits_dir}",
+      "--config.num_epochs", "1", "--noconfig.ema.evaluate", module="mnist_mlp.sweep")
+  assert done.returncode == 0, done.stderr
+  command = shlex.split(done.stdout.splitlines()[-1])
+  assert "--config.num_epochs=1.0" in command and "--config.ema.evaluate=False" in command
+  again = processes.run(*command[3:])
+  assert again.returncode == 0, again.stderr
+  saved = config.from_json((tmp_path / "w" / "winner" / "config.json").read_text())
+  assert saved.num_epochs == 1.0 and not saved.ema.evaluate
+  conflict = processes.run(
+      f"--config={path}", "--config.batch_size", "40", module="mnist_mlp.sweep")
+  assert conflict.returncode == 2
+  assert "config.batch_size is given on the command line" in conflict.stderr
 
 
 @pytest.mark.slow

@@ -5,13 +5,14 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import small
 
 from mnist_mlp import config
 from mnist_mlp.errors import RunError, UsageError
-from mnist_mlp.workdir import Workdir
+from mnist_mlp.workdir import Workdir, chosen
 
 CONFIG = small.config_of(seed=1)
 
@@ -49,6 +50,28 @@ def test_a_folder_in_which_nothing_was_written_is_removed(tmp_path):
   with Workdir(tmp_path / "run").claim(CONFIG):
     pass
   assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_that_was_there_stays(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(RunError, match="no data"), Workdir(".").claim(CONFIG):
+    raise RunError("no data")
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_new_folders_of_one_second_are_different(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(time, "strftime", lambda form: "20261121-120000")
+  with chosen(None, "adam") as first, chosen(None, "adam") as second:
+    assert (str(first), str(second)) == (
+        "runs/adam-20261121-120000", "runs/adam-20261121-120000-2")
+    (second / "config.json").write_text("{}")
+  assert not first.exists() and second.is_dir()
+  with chosen("mine", "adam") as given:
+    assert given == Path("mine")
+  assert not given.exists()
+  with pytest.raises(UsageError, match="--workdir is empty"), chosen("", "adam"):
+    pass
 
 
 def test_another_config_is_refused_with_the_difference(tmp_path):
@@ -174,7 +197,13 @@ def test_metrics_are_read_back_as_they_were_added(tmp_path):
   assert math.isnan(rows[1]["train/loss"])
 
 
-@pytest.mark.parametrize("torn", [b"{", b'{"step": 24, "tra', b"\0\0\0\0"])
+def test_a_config_file_of_other_bytes_than_text_is_an_error(tmp_path):
+  (tmp_path / "config.json").write_bytes(b"\xff\xfe\x80")
+  with pytest.raises(RunError, match=r"cannot read .*config\.json: .*utf-8"):
+    Workdir(tmp_path).config()
+
+
+@pytest.mark.parametrize("torn", [b"{", b"\xff\xfe", b'{"step": 24, "tra', b"\0\0\0\0"])
 def test_a_torn_last_line_is_left_out_and_cut_off_before_the_run_goes_on(tmp_path, torn):
   folder = Workdir(tmp_path)
   for row in ROWS:

@@ -36,7 +36,7 @@ class Checkpoints:
       report: is told, in one line each, of checkpoints that turn out damaged.
 
     Raises:
-      RunError: the folder cannot be made.
+      RunError: the folder cannot be made, or holds checkpoints of which none is complete.
     """
     self.folder = Path(folder).absolute()
     self._report = report
@@ -171,7 +171,7 @@ class Checkpoints:
         self._set_aside(bad)
       self._manager.reload()
       return step, tree
-    raise RunError(f"no checkpoint in {self.folder} is whole; to start over, use another --workdir")
+    raise self._none_whole()
 
   def _set_aside(self, step: int) -> None:
     target = self.folder.parent / "damaged" / str(step)
@@ -182,10 +182,18 @@ class Checkpoints:
 
   def _set_aside_incomplete(self) -> None:
     """Moves away what would break Orbax's manager: numbered folders without their parts."""
-    for path in self.folder.glob("[0-9]*"):
-      if path.name.isdigit() and not ((path / "state").is_dir() and _has_metrics(path)):
-        self._report(f"the checkpoint {path} is damaged: it is not complete; moved to damaged/")
-        self._set_aside(int(path.name))
+    paths = [path for path in self.folder.iterdir() if path.name.isdigit()]
+    incomplete = [
+        path for path in paths if not ((path / "state").is_dir() and _metrics(path))]
+    if incomplete and incomplete == paths:
+      raise self._none_whole()
+    for path in incomplete:
+      self._report(f"the checkpoint {path} is damaged: it is not complete; moved to damaged/")
+      self._set_aside(int(path.name))
+
+  def _none_whole(self) -> RunError:
+    return RunError(
+        f"no checkpoint in {self.folder} is whole; to start over, use another --workdir")
 
 
 def read(folder: Path, template: Any, *, best: bool = False) -> tuple[int, Any]:
@@ -199,21 +207,34 @@ def read(folder: Path, template: Any, *, best: bool = False) -> tuple[int, Any]:
   Raises:
     RunError: there is no such checkpoint, or the one there is damaged.
   """
-  import orbax.checkpoint as ocp
   folder = Path(folder).absolute()
+  step = _find(folder, best)
+  while True:
+    try:
+      return step, _read(folder / str(step), template)
+    except RunError:
+      tried, step = step, _find(folder, best)
+      if step == tried:
+        raise  # It is damaged; else the run that is going on has removed it meanwhile.
+
+
+def _find(folder: Path, best: bool) -> int:
+  """Returns the last step, or the best one; raises a RunError if there is none."""
   found = {
-      int(path.name): _accuracy(json.loads((path / "metrics" / "metrics").read_text()))
-      for path in folder.glob("[0-9]*") if path.name.isdigit() and _has_metrics(path)}
+      int(path.name): _accuracy(metrics)
+      for path in folder.glob("[0-9]*") if path.name.isdigit() and (metrics := _metrics(path))}
   if best:
     found = {step: accuracy for step, accuracy in found.items() if accuracy > -math.inf}
   if not found:
     kind = "no checkpoint with a validation accuracy" if best else "no whole checkpoint"
     raise RunError(f"there is {kind} in {folder}")
-  step = max(found, key=lambda step: (found[step] if best else 0, step))
-  path = folder / str(step)
+  return max(found, key=lambda step: (found[step] if best else 0, step))
+
+
+def _read(path: Path, template: Any) -> Any:
+  import orbax.checkpoint as ocp
   with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-    return step, _restore(
-        lambda args: checkpointer.restore(path, args=args), path, template)
+    return _restore(lambda args: checkpointer.restore(path, args=args), path, template)
 
 
 def _restore(restore: Callable[[Any], Any], path: Path, template: Any) -> Any:
@@ -243,11 +264,13 @@ def _reason(error: Exception) -> str:
   return text if len(text) < 250 else f"{text[:80]} ... {text[-160:]}"
 
 
-def _has_metrics(path: Path) -> bool:
+def _metrics(path: Path) -> dict[str, float] | None:
+  """Returns what was measured at a checkpoint; None if it is not complete."""
   try:
-    return _METRIC in json.loads((path / "metrics" / "metrics").read_text())
+    metrics = json.loads((path / "metrics" / "metrics").read_text())
+    return metrics if _METRIC in metrics else None
   except (OSError, ValueError, TypeError):
-    return False
+    return None
 
 
 def _accuracy(metrics: Mapping[str, float] | None) -> float:

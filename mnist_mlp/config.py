@@ -3,6 +3,7 @@
 `default()` is the schema; a recipe in `configs/` starts from it and sets only what differs.
 """
 
+import array
 import json
 import math
 from collections.abc import Mapping
@@ -72,7 +73,7 @@ def default() -> ConfigDict:
 
   c.optimizer = ConfigDict()
   c.optimizer.name = "adam"     # str, see OPTIMIZERS
-  c.optimizer.learning_rate = 1e-3  # float, the peak of the schedule
+  c.optimizer.learning_rate = 1e-3  # float, the peak of the schedule; lbfgs finds its own
   c.optimizer.weight_decay = 0.0  # float, decoupled, on kernels, times the learning rate
   c.optimizer.momentum = 0.9    # float: momentum, nesterov, muon
   c.optimizer.b1 = 0.9          # float, first-moment decay: adam family, lamb, lion, schedule_free
@@ -128,13 +129,13 @@ _CHOICES = {
 _RANGES = {
     "seed": "[0, 4294967295]",
     "batch_size": "[1, inf)",
-    "num_epochs": "[0, inf)",
-    "num_steps": "[0, inf)",
-    "eval_every_epochs": "[0, inf)",
-    "eval_every_steps": "[0, inf)",
+    "num_epochs": "[0, 1e9]",
+    "num_steps": "[0, 2147483647]",
+    "eval_every_epochs": "[0, 1e9]",
+    "eval_every_steps": "[0, 2147483647]",
     "eval_batch_size": "[1, inf)",
-    "checkpoint_every_epochs": "[0, inf)",
-    "checkpoint_every_steps": "[0, inf)",
+    "checkpoint_every_epochs": "[0, 1e9]",
+    "checkpoint_every_steps": "[0, 2147483647]",
     "data.validation_examples": "[0, inf)",
     "augment.elastic_alpha": "[0, inf)",
     "augment.elastic_sigma": "(0, 50]",
@@ -143,11 +144,11 @@ _RANGES = {
     "augment.scale": "[0, 0.9]",
     "augment.shift": "[0, inf)",
     "augment.shear": "[0, 10]",
-    "augment.clean_epochs": "[0, inf)",
-    "augment.clean_steps": "[0, inf)",
+    "augment.clean_epochs": "[0, 1e9]",
+    "augment.clean_steps": "[0, 2147483647]",
     "model.dropout": "[0, 1)",
     "model.input_dropout": "[0, 1)",
-    "model.init_scale": "(0, inf)",
+    "model.init_scale": "(0, 1e9]",
     "loss.label_smoothing": "[0, 1)",
     "loss.l2": "[0, inf)",
     "loss.smallest_probability": "[0, 0.5)",
@@ -162,14 +163,15 @@ _RANGES = {
     "optimizer.memory_size": "[1, inf)",
     "optimizer.clip_norm": "[0, inf)",
     "optimizer.max_norm": "[0, inf)",
-    "schedule.warmup_epochs": "[0, inf)",
-    "schedule.warmup_steps": "[0, inf)",
-    "schedule.decay_every_epochs": "[0, inf)",
-    "schedule.decay_every_steps": "[0, inf)",
+    "schedule.warmup_epochs": "[0, 1e9]",
+    "schedule.warmup_steps": "[0, 2147483647]",
+    "schedule.decay_every_epochs": "[0, 1e9]",
+    "schedule.decay_every_steps": "[0, 2147483647]",
     "schedule.decay_rate": "(0, 1]",
     "schedule.final_scale": "[0, 1]",
     "ema.decay": "[0, 1)",
 }
+_WIDTHS = "[1, 1000000]"
 
 
 def validate(config: ConfigDict) -> ConfigDict:
@@ -196,9 +198,12 @@ def validate(config: ConfigDict) -> ConfigDict:
   for name, interval in _RANGES.items():
     if not _inside(fields[name], interval):
       raise UsageError(f"config.{name} is {fields[name]!r} but must lie in {interval}")
-  if any(width < 1 for width in config.model.features):
-    raise UsageError(
-        f"config.model.features is {config.model.features!r}, but every width must be at least 1")
+    if isinstance(known[name], float) and not _inside(_float32(fields[name]), interval):
+      raise UsageError(f"config.{name} is {fields[name]!r}, which is {_float32(fields[name])!r} as "
+                       f"a float32, but must lie in {interval}")
+  if not all(_inside(width, _WIDTHS) for width in config.model.features):
+    raise UsageError(f"config.model.features is {config.model.features!r}, but every width must "
+                     f"lie in {_WIDTHS}")
   if any(label < 0 for label in config.augment.rotation_of):
     raise UsageError(
         f"config.augment.rotation_of is {config.augment.rotation_of!r}, but classes count from 0")
@@ -234,6 +239,14 @@ def _inside(value: float, interval: str) -> bool:
   return above and below
 
 
+def _float32(value: float) -> float:
+  """Returns what the program will make of a number: 0.99999999 becomes 1."""
+  try:
+    return array.array("f", [value])[0]
+  except OverflowError:  # an int beyond any float
+    return math.inf
+
+
 def _check_together(config: ConfigDict) -> None:
   if config.data.files and config.data.manual_dir:
     raise UsageError("config.data.files and config.data.manual_dir are both set; files are one's "
@@ -251,12 +264,25 @@ def _check_together(config: ConfigDict) -> None:
     raise UsageError(
         f"config.schedule.name is {config.schedule.name!r}, so config.schedule.decay_every_epochs "
         "or config.schedule.decay_every_steps must be above 0")
-  if config.optimizer.name == "schedule_free" and not config.optimizer.b1:
+  if config.augment.rotation_for_those and not config.augment.rotation_of:
+    raise UsageError(
+        f"config.augment.rotation_for_those is {config.augment.rotation_for_those}, but no classes "
+        "are given in config.augment.rotation_of")
+  if config.optimizer.name == "schedule_free":
+    _check_schedule_free(config)
+  if config.optimizer.name == "lbfgs":
+    _check_lbfgs(config)
+
+
+def _check_schedule_free(config: ConfigDict) -> None:
+  if not config.optimizer.b1:
     raise UsageError(
         "config.optimizer.b1 is 0 but must be above 0 with optimizer 'schedule_free', "
         "which divides by it")
-  if config.optimizer.name == "lbfgs":
-    _check_lbfgs(config)
+  if config.optimizer.max_norm:
+    raise UsageError(
+        f"config.optimizer.max_norm is {config.optimizer.max_norm} but must be 0 with optimizer "
+        "'schedule_free', whose average is not over weights that were scaled down")
 
 
 def _check_lbfgs(config: ConfigDict) -> None:
@@ -275,12 +301,22 @@ def _check_lbfgs(config: ConfigDict) -> None:
           "needs the same deterministic loss at every trial point")
   if config.model.norm == "batch":
     raise UsageError("config.model.norm is 'batch', which optimizer 'lbfgs' cannot train")
+  if (config.schedule.name != "constant" or config.schedule.warmup_epochs
+      or config.schedule.warmup_steps):
+    raise UsageError(
+        "config.schedule must be 'constant' without warm-up with optimizer 'lbfgs', whose line "
+        "search finds the length of each step")
 
 
 def duration(section: ConfigDict, name: str, steps_per_epoch: int) -> int:
-  """Returns in steps the duration that `section` gives as `{name}_steps` or `{name}_epochs`."""
-  steps = section[f"{name}_steps"]
-  return steps if steps > 0 else round(section[f"{name}_epochs"] * steps_per_epoch)
+  """Returns in steps the duration that `section` gives as `{name}_steps` or `{name}_epochs`.
+
+  One above 0 is at least one step.
+  """
+  steps, epochs = section[f"{name}_steps"], section[f"{name}_epochs"]
+  if steps or not epochs:
+    return steps
+  return max(1, round(epochs * steps_per_epoch))
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -64,7 +64,7 @@ class Group:
     self.length = check_sizes(config, dataset)
     self.initializer = steps.initializer(self.config, dataset)
     self.schedule = jax.jit(create_schedule(self.config, *reversed(self.length)))
-    self.eval_every = duration(self.config, "eval_every", self.length.steps_per_epoch) or 1
+    self.eval_every = duration(self.config, "eval_every", self.length.steps_per_epoch)
 
   @functools.cached_property
   def train(self) -> tuple[jax.Array, jax.Array]:

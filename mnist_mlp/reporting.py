@@ -7,13 +7,14 @@ from typing import Any
 import jax
 import numpy as np
 from clu import parameter_overview
+from clu.asynclib import AsyncError
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp import config as config_lib
 from mnist_mlp import steps, summaries
 from mnist_mlp.console import Console
 from mnist_mlp.data import Dataset
-from mnist_mlp.errors import Interrupted
+from mnist_mlp.errors import Interrupted, RunError
 from mnist_mlp.workdir import Workdir
 
 # A run writes weight histograms about so many times, since each takes as long as many a step.
@@ -44,24 +45,43 @@ class Reporter:
     self._last_histogram = 0
     self._pictures_wanted = pictures
     self.rate = 0.0  # examples per second, between the last two evaluations
-    self._writer = summaries.create_writer(folder.path, first_step=first_step)
+    # What was reported at the step from which the run goes on is not reported again.
+    self._writer = summaries.create_writer(
+        folder.path, first_step=first_step + 1 if first_step else 0)
 
   def __enter__(self) -> "Reporter":
     """Returns itself."""
     return self
 
-  def __exit__(self, kind, *_) -> None:
-    """Closes the writer; tells TensorBoard how it ended, unless the run will go on."""
+  def __exit__(self, kind, error, _) -> None:
+    """Closes the writer; tells TensorBoard how it ended, unless the run will go on.
+
+    Raises:
+      RunError: TensorBoard's events could not be written.
+    """
+    if isinstance(error, AsyncError):
+      raise self._cannot_write(error) from error
     goes_on = kind is not None and (
         issubclass(kind, Interrupted) or not issubclass(kind, Exception))
     self.close(None if goes_on else "failure" if kind else "success")
 
   def close(self, status: str | None) -> None:
-    """Closes the writer; 'success' or 'failure' tell TensorBoard how the run ended."""
+    """Closes the writer; 'success' or 'failure' tell TensorBoard how the run ended.
+
+    Raises:
+      RunError: TensorBoard's events could not be written.
+    """
     self.console.stop_bar()
-    self._writer.close()
+    try:
+      self._writer.close()
+    except AsyncError as error:
+      raise self._cannot_write(error) from error
     if status:
       summaries.write_session_end(self._folder.path, status)
+
+  def _cannot_write(self, error: AsyncError) -> RunError:
+    return RunError(
+        f"cannot write TensorBoard's events in {self._folder.path}: {error.__cause__}")
 
   def introduction(self, params: Any, devices: str) -> None:
     """Says what is trained; in TensorBoard only at a run's first start.

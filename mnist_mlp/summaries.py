@@ -43,8 +43,8 @@ def create_writer(
 
   Args:
     logdir: folder of this run's event files, made if missing; for one process at a time.
-    first_step: the step from which this process goes on. TensorBoard no longer shows what earlier
-      processes wrote to `logdir` at this step or later, nor how their session ended.
+    first_step: the first step at which this process may write. TensorBoard no longer shows what
+      earlier processes wrote to `logdir` at this step or later, nor how their session ended.
   """
   for path in pathlib.Path(logdir).glob(f"*{_SESSION_END}"):
     path.write_bytes(b"")  # a TensorBoard that is reading it could not go on if it were gone

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from mnist_mlp import config as config_lib
 from mnist_mlp import data, environment, steps
 from mnist_mlp.checkpoint import Checkpoints
-from mnist_mlp.config import duration
+from mnist_mlp.config import AUGMENTATIONS, duration
 from mnist_mlp.console import Console, boxed
 from mnist_mlp.errors import Interrupted, RunError, UsageError
 from mnist_mlp.metrics import NEVER, TrainMetrics
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # A chunk should not take longer than this, so that signals and the progress bar need not wait.
 _CHUNK_SECONDS = 4.0
+_MOST_STEPS = 2**31 - 1  # as an int32 counts them
 # Arithmetic per second that is assumed until the first chunk has been timed.
 _ASSUMED_FLOPS = 1e11
 
@@ -53,8 +54,8 @@ def train_and_evaluate(
     console = Console()
     dataset = _load_data(config, folder, console)
     length = check_sizes(config, dataset)
+    folder.keep_config(config)  # First: what else a folder holds counts for this config alone.
     folder.write_json("dataset.json", dataset.describe())
-    folder.keep_config(config)
     with Checkpoints(folder.path / "checkpoints", report=console.line) as checkpoints:
       run = _Run(config, folder, dataset, length, checkpoints, console, profile)
       if folder.result() is None:
@@ -106,6 +107,14 @@ def check_sizes(config: ConfigDict, dataset: data.Dataset) -> steps.Length:
   length = steps.run_length(config, examples)
   if not length.total_steps:
     raise UsageError(f"config.num_epochs is {config.num_epochs}, which is less than one step")
+  if length.total_steps > _MOST_STEPS:
+    raise UsageError(f"config.num_epochs is {config.num_epochs}, which is {length.total_steps:,} "
+                     f"steps, but there can be {_MOST_STEPS:,} at most")
+  clean = duration(config.augment, "clean", length.steps_per_epoch)
+  if clean >= length.total_steps and any(config.augment[name] for name in AUGMENTATIONS):
+    raise UsageError(
+        f"config.augment leaves the last {clean:,} steps undistorted (clean_epochs, clean_steps), "
+        f"which are all {length.total_steps:,} of the run; lower that, or switch distortions off")
   return length
 
 
@@ -147,7 +156,7 @@ class _Run:
     self._place()
     self.metrics = self.no_metrics
     self.first_step = self._restore()
-    self.eval_every = duration(config, "eval_every", length.steps_per_epoch) or 1
+    self.eval_every = duration(config, "eval_every", length.steps_per_epoch)
     self.checkpoint_every = duration(config, "checkpoint_every", length.steps_per_epoch)
     self.schedule = jax.jit(create_schedule(config, length.total_steps, length.steps_per_epoch))
     self.limit = self._first_limit()
@@ -203,7 +212,9 @@ class _Run:
       reporter.start_clock(self.compiled_at)
       self._loop(first, reporter)
       result = self._result(reporter)
-      result["seconds"] = round(time.perf_counter() - started, 3)
+      # A resumed run does not know how long the starts before it took.
+      seconds = round(time.perf_counter() - started, 3)
+      result["seconds"] = None if self.first_step else seconds
       self.checkpoints.wait()
     self.folder.write_json("result.json", result)
     self._warn_of_stand_in()
@@ -341,7 +352,7 @@ class _Run:
                       if self.validation_split else None,
         "train": {"loss": last["train/loss"], "accuracy": last["train/accuracy"]},
         "best_validation": best,
-        "examples_per_second": round(reporter.rate, 1),
+        "examples_per_second": round(reporter.rate, 1) or None,  # None: no step was left
         "environment": self.environment,
     }
 

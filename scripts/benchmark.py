@@ -68,6 +68,7 @@ def main() -> None:
   if unknown:
     raise UsageError(f"--only names {unknown[0]!r}, which is not one of {listing(list(PARTS))}")
   path = Path(_OUTPUT.value)
+  read_results(path)  # An error now, rather than after measuring.
   for name in () if _TABLES.value else _ONLY.value or PARTS:
     measured = PARTS[name](_ROUNDS.value)
     results = read_results(path)  # only now: another process may have added its part meanwhile
@@ -87,7 +88,12 @@ def main() -> None:
 
 def read_results(path: Path) -> dict[str, Any]:
   """Returns what was measured before, by part."""
-  return json.loads(path.read_text()) if path.exists() else {}
+  try:
+    return json.loads(path.read_text())
+  except FileNotFoundError:
+    return {}
+  except (OSError, ValueError) as error:
+    raise RunError(f"{path} cannot be read: {error}; move it away to start anew") from error
 
 
 def environment() -> dict[str, Any]:

@@ -89,18 +89,28 @@ def main() -> None:
         errors.append(_validation_error(workdir))
       else:
         changes = changes_to_default(Workdir(workdir).config())
-        record(results, config.stem, _OVERRIDE.value, changes, seed, _measure(workdir), seconds)
-        _write(Path(_RESULTS.value), results)
+        results = _add(config.stem, changes, seed, _measure(workdir), seconds)
     if _COMMITTEE.value and not _VALIDATE.value:
-      name = f"committee of {len(seeds)} {config.stem}"
-      record(results, name, _OVERRIDE.value, changes, _SEEDS.value, _measure(*workdirs), None)
-      _write(Path(_RESULTS.value), results)
+      name = f"committee of {len(set(seeds))} {config.stem}"
+      members = ",".join(map(str, sorted(set(seeds))))
+      results = _add(name, changes, members, _measure(*workdirs), None)
     if _VALIDATE.value:
       print(f"{config.stem}: validation error {mean_and_std(errors)}%, {len(errors)} seeds")
   if not _VALIDATE.value:
     print(table(results))
   if _UPDATE.value:
     update_docs(results, ROOT)
+
+
+def _add(
+    recipe: str, changes: Mapping[str, Any], seed: int | str, measured: Mapping[str, Any],
+    seconds: float | None) -> dict[str, Any]:
+  """Records a seed or a committee in the file of results; returns all that it holds then."""
+  path = Path(_RESULTS.value)
+  results = read_results(path)  # Anew: another process may have added to them meanwhile.
+  record(results, recipe, _OVERRIDE.value, changes, seed, measured, seconds)
+  _write(path, results)
+  return results
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -230,11 +240,14 @@ def read_results(path: Path) -> dict[str, Any]:
   index of its environment.
   """
   try:
-    return json.loads(path.read_text())
+    results = json.loads(path.read_text())
   except FileNotFoundError:
     return {"environments": [], "recipes": {}}
-  except ValueError as error:
-    raise RunError(f"{path} is not valid JSON: {error}; move it away to start anew") from error
+  except (OSError, ValueError) as error:
+    raise RunError(f"{path} cannot be read: {error}; move it away to start anew") from error
+  if not isinstance(results, dict) or set(results) != {"environments", "recipes"}:
+    raise RunError(f"{path} holds no results of recipes; move it away to start anew")
+  return results
 
 
 def changes_to_default(config: ConfigDict) -> dict[str, Any]:

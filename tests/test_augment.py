@@ -282,7 +282,7 @@ def test_a_class_that_the_data_does_not_have_is_refused():
 def test_lbfgs_refuses_distortions(name):
   c = config.default()
   c.optimizer.name = "lbfgs"
-  c.augment[name] = 0.5
+  c.augment[name], c.augment.rotation_of = 0.5, (1,)
   with pytest.raises(UsageError, match=rf"config\.augment\.{name} is 0\.5 but must be 0 with"):
     config.validate(c)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import small
 
+from mnist_mlp import checkpoint
 from mnist_mlp.checkpoint import Checkpoints, digest
 from mnist_mlp.errors import RunError
 from mnist_mlp.metrics import TrainMetrics
@@ -227,6 +228,23 @@ def test_damaged_best_is_no_longer_the_best(folder):
 def test_a_checkpoint_of_another_structure_is_an_error(folder, template):
   with Checkpoints(folder) as checkpoints, pytest.raises(RunError, match=str(folder / "3")):
     checkpoints.restore(3, template)
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_a_reader_takes_the_next_checkpoint_when_its_own_is_removed(tmp_path, monkeypatch, best):
+  """As a run that goes on does: it saves, then removes an older one, in the midst of a read."""
+  fill(tmp_path / "c", [(1, 0.5)])
+  real = checkpoint._read
+
+  def read_late(path, template):
+    if path.name == "1":
+      fill(tmp_path / "c", [(2, 0.6), (3, 0.7)])
+      assert not path.exists()
+    return real(path, template)
+
+  monkeypatch.setattr(checkpoint, "_read", read_late)
+  step, tree = checkpoint.read(tmp_path / "c", TREE, best=best)
+  assert (step, int(tree["step"])) == (3, 3)
 
 
 def test_digest_sees_every_difference():

@@ -88,7 +88,15 @@ def test_json_that_is_no_config(text, part):
     ("model__features", (512, 1.5), ["config.model.features", "tuple of int"]),
     ("model__features", (512, True), ["config.model.features", "tuple of int"]),
     # Out of range.
-    ("model__features", (512, 0), ["config.model.features is (512, 0)", "at least 1"]),
+    ("model__features", (512, 0), ["config.model.features is (512, 0)", "[1, 1000000]"]),
+    ("model__features", (10**20,), ["every width must lie in [1, 1000000]"]),
+    ("model__init_scale", 1e200, ["config.model.init_scale is 1e+200", "(0, 1e9]"]),
+    ("num_epochs", 1e308, ["config.num_epochs is 1e+308", "[0, 1e9]"]),
+    ("augment__clean_steps", 10**12, ["config.augment.clean_steps", "[0, 2147483647]"]),
+    ("optimizer__weight_decay", 10**400, ["config.optimizer.weight_decay", "inf as a float32"]),
+    # What float32 makes of it counts.
+    ("optimizer__b2", 0.99999999, ["config.optimizer.b2 is 0.99999999", "1.0 as a float32"]),
+    ("optimizer__eps", 1e-50, ["config.optimizer.eps is 1e-50", "0.0 as a float32", "(0, inf)"]),
     ("batch_size", 0, ["config.batch_size is 0", "[1, inf)"]),
     ("batch_size", -3, ["config.batch_size is -3"]),
     ("eval_batch_size", 0, ["config.eval_batch_size is 0"]),
@@ -130,6 +138,11 @@ def test_wrong_value_gets_one_clear_message(path, value, parts):
     ({"eval_every_epochs": 0.0}, ["eval_every_epochs and config.eval_every_steps are both 0"]),
     ({"schedule__name": "step", "schedule__decay_every_epochs": 0.0}, ["decay_every_steps"]),
     ({"optimizer__name": "schedule_free", "optimizer__b1": 0.0}, ["config.optimizer.b1 is 0"]),
+    ({"optimizer__name": "schedule_free", "optimizer__max_norm": 1.0},
+     ["config.optimizer.max_norm is 1.0", "'schedule_free'"]),
+    ({"optimizer__name": "lbfgs", "schedule__name": "cosine"}, ["config.schedule", "'lbfgs'"]),
+    ({"optimizer__name": "lbfgs", "schedule__warmup_steps": 5}, ["without warm-up", "'lbfgs'"]),
+    ({"augment__rotation_for_those": 9.0}, ["config.augment.rotation_for_those", "rotation_of"]),
     ({"optimizer__name": "lbfgs", "model__dropout": 0.5}, ["config.model.dropout", "'lbfgs'"]),
     ({"loss__name": "squared_error", "loss__smallest_probability": 1e-7},
      ["config.loss.smallest_probability", "'squared_error'"]),
@@ -231,6 +244,8 @@ def test_duration_prefers_steps():
   assert config.duration(c, "num", 100) == 7
   c.checkpoint_every_epochs = 0.25
   assert config.duration(c, "checkpoint_every", 10) == 2  # Python rounds a half to even.
+  c.checkpoint_every_epochs = 0.01
+  assert config.duration(c, "checkpoint_every", 10) == 1  # What is on is on.
   c.schedule.warmup_epochs = 0.0
   assert config.duration(c.schedule, "warmup", 10) == 0
 

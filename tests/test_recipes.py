@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import processes
 import pytest
 
 from mnist_mlp import commandline
+from mnist_mlp.errors import RunError
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ("--recipes=quick", "--override=num_epochs=1", "--override=batch_size=64",
@@ -133,6 +135,26 @@ def test_a_resumed_run_keeps_its_seconds_and_a_changed_recipe_loses_its_seeds(sc
   script.record(results, "adam", [], {"batch_size": 2}, 1, measured(1.5), 11.0)
   assert list(results["recipes"]["adam"]["seeds"]) == ["1"]
   assert len(results["environments"]) == 1
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "null", '{"recipes": {}}', "{", "folder"])
+def test_a_file_of_other_things_is_refused(script, tmp_path, content):
+  path = tmp_path / "results.json"
+  path.mkdir() if content == "folder" else path.write_text(content)
+  with pytest.raises(RunError, match=r"results\.json .*; move it away"):
+    script.read_results(path)
+
+
+def test_what_another_process_recorded_meanwhile_stays(script, tmp_path, monkeypatch):
+  path = tmp_path / "results.json"
+  monkeypatch.setattr(script, "_RESULTS", types.SimpleNamespace(value=str(path)))
+  monkeypatch.setattr(script, "_OVERRIDE", types.SimpleNamespace(value=[]))
+  script._add("adam", {}, 0, measured(1.3), 10.0)
+  other = script.read_results(path)
+  script.record(other, "quick", [], {}, 0, measured(1.2), 8.0)
+  script._write(path, other)
+  assert set(script._add("adam", {}, 1, measured(1.4), 11.0)["recipes"]) == {"adam", "quick"}
+  assert set(script.read_results(path)["recipes"]) == {"adam", "quick"}
 
 
 def test_headers_give_the_measured_figures_of_the_recipe_as_it_is(script):

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -12,7 +13,12 @@ from pathlib import Path
 
 import processes
 import pytest
+import small
 import tensorboard_server
+from tensorboard.backend.event_processing import event_accumulator
+
+from mnist_mlp.train import train_and_evaluate
+from mnist_mlp.workdir import Workdir
 
 # About 10 seconds of training in steps of about a millisecond, on real data.
 LONG = (
@@ -86,6 +92,33 @@ def test_interrupted_and_resumed_equals_uninterrupted(
   assert last_digest(workdir) == last_digest(uninterrupted)
   assert (workdir / "metrics.jsonl").read_bytes() == (uninterrupted / "metrics.jsonl").read_bytes()
   assert read_result(workdir)["test"] == read_result(uninterrupted)["test"]
+
+
+def test_the_config_is_written_before_the_data_that_it_names(digits_dir, tmp_path, monkeypatch):
+  """The other way round, a crash in between would leave data that the next config must take."""
+  written, write = [], Workdir.write_text
+  monkeypatch.setattr(
+      Workdir, "write_text",
+      lambda self, name, text: (written.append(name), write(self, name, text)))
+  c = small.config_of(num_steps=2, data__name="digits", data__data_dir=str(digits_dir))
+  c.data.validation_examples = 0
+  train_and_evaluate(c, tmp_path / "run")
+  assert written[:2] == ["config.json", "dataset.json"]
+
+
+def test_a_resumed_run_shows_every_evaluation_in_tensorboard(uninterrupted, digits_dir, tmp_path):
+  workdir = tmp_path / "run"
+  shutil.copytree(uninterrupted, workdir)
+  (workdir / "result.json").unlink()  # as if it had been killed when all was trained and saved
+  again = processes.run(*LONG, f"--workdir={workdir}", TFDS_DATA_DIR=str(digits_dir))
+  assert again.returncode == 0, again.stderr
+  assert "resuming at step 1120 of 1120" in again.stdout
+  events = event_accumulator.EventAccumulator(str(workdir)).Reload()  # as TensorBoard reads them
+  steps = [event.step for event in events.Scalars("validation/accuracy")]
+  assert steps == list(range(56, 1121, 56))
+  result = read_result(workdir)
+  assert result["seconds"] is result["examples_per_second"] is None
+  assert read_result(uninterrupted)["seconds"] > 0
 
 
 def test_result_and_metrics_say_what_was_trained(uninterrupted):

@@ -1,6 +1,7 @@
 """What the entry points share: the --config flag, clear errors, exit codes."""
 
 import contextlib
+import errno
 import functools
 import gc
 import os
@@ -19,6 +20,8 @@ from ml_collections import ConfigDict, config_flags
 
 from mnist_mlp import config as config_lib
 from mnist_mlp.errors import Interrupted, UsageError, UserError, listing
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, also that under standard output
 
 
 def define_config() -> flags.FlagHolder:
@@ -66,14 +69,26 @@ def user_errors() -> Iterator[None]:
     yield
     sys.stdout.flush()
   except BrokenPipeError:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to flush
+    _drop_output()
     sys.exit(128 + signal.SIGPIPE)
   except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
+  except OSError as error:
+    if error.errno not in _FULL:
+      raise
+    _drop_output()
+    print(f"error: {error}; make room, then the same command goes on from what was saved",
+          file=sys.stderr)
+    sys.exit(1)
   except KeyboardInterrupt:
     print("interrupted; nothing was lost that was saved before", file=sys.stderr)
     sys.exit(130)
+
+
+def _drop_output() -> None:
+  """Makes what is still to flush go nowhere, without another error."""
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def again(module: str, workdir: Path) -> str:
@@ -110,7 +125,8 @@ def _parse(argv: Sequence[str], *, positional: bool) -> list[str]:
     if rest and not positional:
       raise UsageError(f"the argument {rest[0]!r} is not a flag; flags look like --name=value")
     if flags.FLAGS["verbosity"].using_default_value:
-      logging.set_verbosity(logging.WARNING)  # Orbax says a dozen things about every checkpoint.
+      # Orbax says a dozen things about every checkpoint; errors are raised, not only logged.
+      logging.set_verbosity(logging.FATAL)
     return [argv[0], *rest]
 
 

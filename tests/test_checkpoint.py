@@ -213,6 +213,16 @@ def test_all_damaged_is_an_error(folder):
     assert len(reports) == 3
 
 
+def test_all_incomplete_is_an_error_and_nothing_is_moved(folder):
+  steps = kept(folder)
+  for step in steps:
+    shutil.rmtree(folder / str(step) / "metrics")
+  for _ in range(2):  # A second try must not start over either.
+    with pytest.raises(RunError, match="no checkpoint in .* is whole; to start over"):
+      Checkpoints(folder, report=lambda line: None)
+  assert kept(folder) == steps
+
+
 def test_damaged_best_is_no_longer_the_best(folder):
   remove_parts(folder / "1")
   with Checkpoints(folder, report=lambda _: None) as checkpoints:

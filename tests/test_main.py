@@ -1,6 +1,7 @@
 """Bad input on the command line: one clear sentence, the right exit code, nothing left behind."""
 
 import gzip
+import resource
 import shutil
 import subprocess
 import sys
@@ -96,6 +97,39 @@ def test_workdir_that_cannot_be_written(tmp_path):
   refused(
       processes.run(ADAM, f"--workdir={tmp_path / 'file' / 'run'}"), 1,
       str(tmp_path / "file" / "run"), "--workdir")
+
+
+def small_run(workdir, width):
+  return processes.command(
+      ADAM, "--config.data.name=digits", "--config.data.validation_examples=100",
+      "--config.num_epochs=1", f"--config.model.features=({width},)", f"--workdir={workdir}")
+
+
+def test_standard_output_on_a_full_disk(digits_dir, tmp_path):
+  with open("/dev/full", "w") as full:
+    done = subprocess.run(
+        small_run(tmp_path / "run", 4), cwd=processes.ROOT, stdout=full, stderr=subprocess.PIPE,
+        text=True, env=processes.environment(TFDS_DATA_DIR=str(digits_dir)))
+  assert done.returncode == 1
+  assert done.stderr.startswith("error: [Errno 28] No space left on device; make room")
+  assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "limit", "message"), [
+    (4, 50_000, "error: cannot write TensorBoard's events in"),  # the pictures of the end
+    (200, 150_000, "error: cannot save a checkpoint in"),
+])
+def test_files_that_cannot_grow(digits_dir, tmp_path, width, limit, message):
+  """As on a full disk: a limit on the size of a file, which writing beyond fails."""
+  done = subprocess.run(
+      small_run(tmp_path / "run", width), cwd=processes.ROOT, capture_output=True, text=True,
+      env=processes.environment(
+          TFDS_DATA_DIR=str(digits_dir), JAX_ENABLE_COMPILATION_CACHE="false"),
+      preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+  assert done.returncode == 1
+  assert done.stderr.startswith(message) and done.stderr.count("\n") == 1, done.stderr
+  assert not (tmp_path / "run" / "result.json").exists()
 
 
 @pytest.mark.parametrize(("name", "parts"), [

@@ -218,7 +218,7 @@ def test_all_incomplete_is_an_error_and_nothing_is_moved(folder):
   for step in steps:
     shutil.rmtree(folder / str(step) / "metrics")
   for _ in range(2):  # A second try must not start over either.
-    with pytest.raises(RunError, match="no checkpoint in .* is whole; to start over"):
+    with pytest.raises(RunError, match=r"no checkpoint in .* is whole; to start over"):
       Checkpoints(folder, report=lambda line: None)
   assert kept(folder) == steps
 

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import functools
 import gc
+import logging
 import os
 import re
 import runpy
@@ -15,7 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import ConfigDict, config_flags
 
 from mnist_mlp import config as config_lib
@@ -125,8 +127,11 @@ def _parse(argv: Sequence[str], *, positional: bool) -> list[str]:
     if rest and not positional:
       raise UsageError(f"the argument {rest[0]!r} is not a flag; flags look like --name=value")
     if flags.FLAGS["verbosity"].using_default_value:
-      # Orbax says a dozen things about every checkpoint; errors are raised, not only logged.
-      logging.set_verbosity(logging.FATAL)
+      absl_logging.set_verbosity(absl_logging.WARNING)
+      # Orbax says a dozen things about every checkpoint, and in case of an error hundreds, by these
+      # two; the error itself is raised.
+      for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return [argv[0], *rest]
 
 

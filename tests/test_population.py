@@ -81,7 +81,8 @@ def test_a_member_equals_its_lone_run_with_every_optimizer(name):
        "optimizer__eps": 1e-8 * 10**i, "optimizer__rms_decay": 0.8 + 0.1 * i}
       for i, rate in enumerate(rates)]
   before, after = both(configs_of(*points, **common), 1)
-  assert same_bits(*before)
+  # Draws are the same; what normal numbers are made of them may differ in a last bit.
+  assert difference(*(state.params for state in before)) < 1e-6
   assert difference(after[0].params, before[0].params) > 1e-4, "nothing was learnt"
   assert difference(after[0].params, after[1].params) < TOLERANCE.get(name, DEFAULT_TOLERANCE)
 

@@ -186,7 +186,7 @@ def test_readme_and_headers_are_brought_up_to_date(script, tmp_path):
     text = (tmp_path / "configs" / f"{name}.py").read_text()
     assert text.count("Measured: ") == 1
     header, original = (
-        commandline.load_module(folder / "configs" / f"{name}.py")["__doc__"]
+        (folder / "configs" / f"{name}.py").read_text().split('"""')[1]
         for folder in (tmp_path, ROOT))
     assert header.splitlines()[-2:] == ["", "Measured: 7.77% test error, 1 seed."]
     assert header.startswith(original.partition("Measured")[0])

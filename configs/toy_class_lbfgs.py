@@ -5,7 +5,7 @@
 After the same published program, which descended along the full gradient with a line search. An
 epoch is one step here.
 
-Measured: 2.16 ± 0.05% test error, 5 seeds.
+Measured: 2.15 ± 0.06% test error, 5 seeds.
 """
 
 from mnist_mlp import config

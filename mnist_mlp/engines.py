@@ -103,12 +103,12 @@ class Sweep:
     """Yields the populations that have a folder, those furthest in successive halving first."""
     paths = [path.parent for path in (self.folder / "populations").glob("*/members.json")]
     for path in sorted(paths, key=_stage, reverse=True):
-      names = (Workdir(path).read_json("members.json") or {"members": []})["members"]
-      if not names:  # Another process has just finished it.
-        continue
-      if set(names) <= set(self._by_name):
+      held = Workdir(path).read_json("members.json")
+      names = held["members"] if held else []  # Another process may just have finished it.
+      known = set(names) & set(self._by_name)
+      if known and len(known) == len(names):
         yield self.population(path, names)
-      elif set(names) & set(self._by_name):
+      elif known:
         self.console.line(f"{path} is passed over, since it holds runs that are no longer in the "
                           "sweep: the others of it start anew")
 

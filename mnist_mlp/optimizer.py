@@ -32,7 +32,7 @@ def create_schedule(config: ConfigDict, total_steps: int, steps_per_epoch: int) 
   """
   c = config.schedule
   warmup = min(duration(c, "warmup", steps_per_epoch), total_steps - 1)
-  every = duration(c, "decay_every", steps_per_epoch)
+  every = max(1, duration(c, "decay_every", steps_per_epoch))  # 0 where no decay is asked for
   if c.name == "cosine":
     return optax.warmup_cosine_decay_schedule(
         0.0 if warmup else 1.0, 1.0, warmup, max(total_steps, 1), c.final_scale)

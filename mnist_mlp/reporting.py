@@ -60,6 +60,7 @@ class Reporter:
       RunError: TensorBoard's events could not be written.
     """
     if isinstance(error, AsyncError):
+      self.console.stop_bar()
       raise self._cannot_write(error) from error
     goes_on = kind is not None and (
         issubclass(kind, Interrupted) or not issubclass(kind, Exception))

@@ -1,5 +1,6 @@
 """Sweeps: their definition, and from the command to the table."""
 
+import contextlib
 import csv
 import fcntl
 import json
@@ -341,14 +342,21 @@ def test_a_changed_sweep_file_is_refused(swept, tmp_path):
 # Survival, early stopping, engines, TensorBoard.
 
 
-def start(path, folder, digits_dir, output, *arguments, **options):
+@contextlib.contextmanager
+def running(path, folder, digits_dir, output, *arguments, **options):
+  """Gives the process of a sweep, which is killed in the end if it has not ended by itself."""
   with open(output, "w") as file:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         processes.command(
             f"--config={path}", f"--workdir={folder}", f"--config.data.data_dir={digits_dir}",
             *arguments, module="mnist_mlp.sweep"),
         cwd=processes.ROOT, env=processes.environment(), stdout=file, stderr=file,
         stdin=subprocess.DEVNULL, **options)
+  try:
+    yield process
+  finally:
+    process.kill()
+    process.wait()
 
 
 def wait_for(condition, process, output, seconds=200):
@@ -362,13 +370,10 @@ def wait_for(condition, process, output, seconds=200):
 def test_a_killed_sweep_goes_on_to_the_same_table(swept, tmp_path, digits_dir):
   path, points, folder, _ = swept
   own, output = tmp_path / "w", tmp_path / "output"
-  process = start(path, own, digits_dir, output, "--engine=vmap", "--save_every_seconds=0")
   checkpoints = own / "populations"
-  try:
+  with running(
+      path, own, digits_dir, output, "--engine=vmap", "--save_every_seconds=0") as process:
     wait_for(lambda: list(checkpoints.glob("*/checkpoints/48/*")), process, output)
-  finally:
-    process.send_signal(signal.SIGKILL)
-    process.wait()
   assert not list(own.glob("members/*/result.json"))
   lines = []
   sweep = engines.Sweep(points, own, Console())
@@ -386,16 +391,12 @@ def test_a_killed_sweep_goes_on_to_the_same_table(swept, tmp_path, digits_dir):
 def test_a_sweep_interrupted_by_sigterm_says_so_and_is_saved(swept, tmp_path, digits_dir):
   path, _, _, _ = swept
   own, output = tmp_path / "w", tmp_path / "output"
-  process = start(
+  with running(
       path, own, digits_dir, output, "--engine=vmap", "--points=0:4",
-      "--config.num_epochs=10000")
-  try:
+      "--config.num_epochs=10000") as process:
     wait_for(lambda: "step 24/" in output.read_text(), process, output)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 143
-  finally:
-    process.kill()
-    process.wait()
   assert "interrupted by SIGTERM after step" in output.read_text()
   assert f"resume with: python -m mnist_mlp.sweep --config={path} --workdir={own} " in (
       output.read_text())
@@ -475,16 +476,12 @@ def test_a_second_start_in_processes_is_refused(swept, tmp_path, digits_dir):
   arguments = (
       "--engine=processes", "--points=0:2", "--halving=2", "--config.num_epochs=100000",
       "--config.eval_every_epochs=100")
-  process = start(path, own, digits_dir, output, *arguments)
-  try:
+  with running(path, own, digits_dir, output, *arguments) as process:
     wait_for(lambda: output.read_text().count("step 2400/") == 2, process, output)
     second = processes.run(
         f"--config={path}", f"--workdir={own}", f"--config.data.data_dir={digits_dir}", *arguments,
         module="mnist_mlp.sweep")
     assert process.poll() is None
-  finally:
-    process.kill()
-    process.wait()
   assert second.returncode == 1
   assert "is in use by another run" in second.stderr and "Traceback" not in second.stderr
   assert "runs go on" not in second.stdout
@@ -496,17 +493,13 @@ def test_ctrl_c_in_a_terminal_saves_what_the_processes_did(swept, tmp_path, digi
   """There, all processes get the signal, and the parent passes its own on besides."""
   path, _, _, _ = swept
   own, output = tmp_path / "w", tmp_path / "output"
-  process = start(
+  with running(
       path, own, digits_dir, output, "--engine=processes", "--points=0:2",
       "--config.num_epochs=100000", "--config.eval_every_epochs=2000",
-      start_new_session=True)
-  try:
+      start_new_session=True) as process:
     wait_for(lambda: output.read_text().count("step 48000/") == 2, process, output)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(60) == 130
-  finally:
-    process.kill()
-    process.wait()
   assert "Traceback" not in output.read_text()
   assert len(list(own.glob("populations/*/checkpoints/[0-9]*"))) >= 2
 
@@ -554,17 +547,13 @@ def test_single_threaded_processes_give_the_same_table(swept, tmp_path, digits_d
 def test_processes_end_with_their_parent(swept, tmp_path, digits_dir):
   path, _, _, _ = swept
   own, output = tmp_path / "w", tmp_path / "output"
-  process = start(
+  with running(
       path, own, digits_dir, output, "--engine=processes", "--processes=2",
-      "--config.num_epochs=10000", "--save_every_seconds=0")
-  try:
+      "--config.num_epochs=10000", "--save_every_seconds=0") as process:
     wait_for(lambda: len(list(own.glob("populations/*/checkpoints/[0-9]*"))) >= 2, process, output)
     workers = [int(pid) for pid in Path(
         f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
     assert len(workers) >= 2
-  finally:
-    process.send_signal(signal.SIGKILL)
-    process.wait()
   deadline = time.monotonic() + 10
   while any(_alive(pid) for pid in workers) and time.monotonic() < deadline:
     time.sleep(0.1)

@@ -28,8 +28,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, also that under sta
 
 def define_config() -> flags.FlagHolder:
   """Defines --config=FILE and, with it, --config.FIELD=VALUE for every field of that file."""
-  return config_flags.DEFINE_config_file(
-      "config", None, "config file; --config.FIELD=VALUE overrides one of its fields")
+  with user_errors(), _flag_errors():  # It looks into the files of --flagfile already.
+    return config_flags.DEFINE_config_file(
+        "config", None, "config file; --config.FIELD=VALUE overrides one of its fields")
 
 
 def run(main: Callable[..., None], *, positional: bool = False) -> None:
@@ -112,7 +113,9 @@ def resumable(module: str, workdir: Path) -> Iterator[None]:
 
 
 def _parse(argv: Sequence[str], *, positional: bool) -> list[str]:
-  with user_errors():
+  with user_errors(), _flag_errors():
+    # In sys.argv too, where ml_collections looks for overrides.
+    argv = sys.argv = [argv[0], *flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)]
     path = _config_path(argv)
     if path is not None:
       _check_names(argv, load_config(path))
@@ -120,10 +123,6 @@ def _parse(argv: Sequence[str], *, positional: bool) -> list[str]:
       rest = flags.FLAGS(list(argv))[1:]
     except SystemExit:
       sys.exit(0)  # --help was given, after which absl would exit with 1
-    except flags.IllegalFlagValueError as error:
-      raise UsageError(_wrong_value(str(error))) from error
-    except flags.Error as error:
-      raise UsageError(str(error)) from error
     if rest and not positional:
       raise UsageError(f"the argument {rest[0]!r} is not a flag; flags look like --name=value")
     if flags.FLAGS["verbosity"].using_default_value:
@@ -156,6 +155,16 @@ def _check_names(argv: Sequence[str], config: ConfigDict) -> None:
       raise UsageError(f"config.{match[1]} is given twice; give it once")
     if isinstance(known[match[1]], tuple):
       tuples.add(match[1])
+
+
+@contextlib.contextmanager
+def _flag_errors() -> Iterator[None]:
+  try:
+    yield
+  except flags.IllegalFlagValueError as error:
+    raise UsageError(_wrong_value(str(error))) from error
+  except flags.Error as error:
+    raise UsageError(str(error).removeprefix("ERROR:: ")) from error
 
 
 def _wrong_value(message: str) -> str:

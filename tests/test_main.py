@@ -27,6 +27,7 @@ def refused(done, code, *parts):
     ([ADAM, "--config.learning_rate=1"], ["did you mean 'optimizer.learning_rate'"]),
     ([ADAM, "--wrkdir=x"], ["wrkdir", "workdir"]),
     ([ADAM, "stray"], ["'stray' is not a flag"]),
+    (["--flagfile=/nowhere/flags"], ["/nowhere/flags", "No such file"]),
     ([ADAM, "--config.batch_size=many"], ["config.batch_size is 'many'", "int"]),
     ([ADAM, "--config.batch_size=True"], ["config.batch_size is 'True'", "int"]),
     ([ADAM, "--config.batch_size=1.5"], ["config.batch_size is '1.5'", "int"]),
@@ -63,6 +64,16 @@ def test_broken_config_files_name_the_line(text, parts, tmp_path):
   path = tmp_path / "broken.py"
   path.write_text(text)
   refused(processes.run(f"--config={path}"), 2, str(path), *parts)
+
+
+@pytest.mark.parametrize(("override", "parts"), [
+    ("--config.bach_size=3", ["config.bach_size is not a field"]),
+    ("--config.batch_size=-3", ["config.batch_size is -3"]),
+])
+def test_a_flag_file_may_hold_the_config_and_its_overrides(override, parts, tmp_path):
+  path = tmp_path / "flags"
+  path.write_text(f"{ADAM}\n{override}\n")
+  refused(processes.run(f"--flagfile={path}"), 2, *parts)
 
 
 def test_an_empty_workdir_is_refused():

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from mnist_mlp import config as config_lib
 from mnist_mlp import sweeps
 from mnist_mlp.errors import HeldError
@@ -100,19 +102,24 @@ def winner(trials: Sequence[Row]) -> Row | None:
 
 
 def retrain_command(
-    won: Row, config_path: str, overrides: Sequence[str], workdir: Path) -> str:
+    won: Row, config: ConfigDict, config_path: str, overrides: Sequence[str], workdir: Path
+) -> str:
   """Returns the command that trains the winner on all training data, validation included.
 
   Args:
     won: a row of `trials_of`.
+    config: that of its point.
     config_path: the sweep file.
     overrides: the --config.FIELD=VALUE arguments of the sweep's own command.
     workdir: the folder of the sweep.
   """
   known = config_lib.flatten(config_lib.default())
-  swept = [f"--config.{name}={value}" for name, value in won.items() if name in known]
+  changes = {name: value for name, value in won.items() if name in known}
+  if config.optimizer.name == "lbfgs":  # Its batch is all of train.
+    changes["batch_size"] = config.batch_size + config.data.validation_examples
   return shlex.join([
-      "python", "-m", "mnist_mlp.main", f"--config={config_path}", *overrides, *swept,
+      "python", "-m", "mnist_mlp.main", f"--config={config_path}", *overrides,
+      *(f"--config.{name}={value}" for name, value in changes.items()),
       "--config.data.validation_examples=0", f"--workdir={workdir / 'winner'}"])
 
 

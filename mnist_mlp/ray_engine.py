@@ -1,8 +1,8 @@
 """Trains the populations of a sweep as the trials of Ray Tune, on one machine or many.
 
 The machines of a cluster must all see the workdir: a population's checkpoints lie there, so that a
-trial whose machine is lost goes on elsewhere. With early stopping, every run is a trial of its own,
-and ASHA decides (Li et al. 2020, "A system for massively parallel hyperparameter tuning").
+trial whose machine is lost goes on elsewhere. With early stopping, all seeds of a config are one
+trial, and ASHA decides (Li et al. 2020, "A system for massively parallel hyperparameter tuning").
 """
 
 import functools
@@ -23,8 +23,9 @@ from mnist_mlp import environment
 from mnist_mlp.console import Console
 from mnist_mlp.engines import Options, Sweep
 from mnist_mlp.errors import HeldError, Interrupted, RunError
+from mnist_mlp.summaries import trial_id
 from mnist_mlp.sweeps import Point
-from mnist_mlp.trials import UNFINISHED, Member, stop_early
+from mnist_mlp.trials import UNFINISHED, Member, Population, stop_early
 
 _ATTEMPTS = 3           # to go on with a trial, after its machine or process was lost
 _LOCK_SECONDS = 60.0    # within which a lost process lets go of the folder
@@ -49,8 +50,9 @@ def run(sweep: Sweep, members: Sequence[Member], options: Options) -> None:
     _connect(options)
     slots = _slots()
     sweep.console.line(f"Ray cluster with room for {slots} trials at a time")
-    largest = 1 if options.halving else options.max_members or math.ceil(len(members) / slots)
-    populations = sweep.populations(members, largest)
+    populations = (
+        _by_trial(sweep, members, options.max_members) if options.halving else
+        sweep.populations(members, options.max_members or math.ceil(len(members) / slots)))
     plan = [(p.path.absolute(), [m.name for m in p.members]) for p in populations]
     _fit(sweep, plan, options)
     if options.halving:
@@ -107,6 +109,15 @@ def _slots() -> int:
   return max(1, int(resources.get("GPU", 0) or resources.get("CPU", 1)))
 
 
+def _by_trial(sweep: Sweep, members: Sequence[Member], largest: int) -> list[Population]:
+  """Returns a population for each trial: for all members that differ only in their seed."""
+  trials: dict[str, list[Member]] = {}
+  for member in members:
+    trials.setdefault(trial_id(member.config), []).append(member)
+  found = [p for same in trials.values() for p in sweep.populations(same, largest)]
+  return list({p.path: p for p in found}.values())  # One begun before may hold several trials.
+
+
 def _fit(sweep: Sweep, plan: Sequence[tuple[Path, list[str]]], options: Options) -> None:
   if not plan:
     return
@@ -155,7 +166,8 @@ def _trial(
     if accuracies:
       tune.report({
           "evaluations": math.ceil(step / population.group.eval_every),
-          "validation_accuracy": max(accuracies)})
+          # Over all members: those that diverged count as 0.
+          "validation_accuracy": sum(accuracies) / len(population.members)})
 
   save_every = 0.0 if options.halving else options.save_every
   deadline = time.monotonic() + _LOCK_SECONDS

@@ -77,7 +77,7 @@ def _train(points, selected, path: str, workdir: Path) -> None:
   engines.run(sweep, members, options)
   rows = leaderboard.write(workdir, sweep.members)
   print(leaderboard.table(rows))
-  _say_winner(leaderboard, rows, path, workdir)
+  _say_winner(leaderboard, rows, points, path, workdir)
 
 
 def _overrides() -> list[str]:
@@ -113,7 +113,7 @@ def _check_ray() -> None:
         "--engine=ray needs Ray, which is not installed: pip install 'mnist_mlp[ray]'")
 
 
-def _say_winner(leaderboard, rows, path, workdir: Path) -> None:
+def _say_winner(leaderboard, rows, points, path, workdir: Path) -> None:
   trials = leaderboard.trials_of(rows)
   won = leaderboard.winner(trials)
   files = [workdir / f"sweep.{suffix}" for suffix in ("json", "csv", "png")]
@@ -123,7 +123,8 @@ def _say_winner(leaderboard, rows, path, workdir: Path) -> None:
     print("no winner: of no trial, all runs finished with a validation accuracy")
     return
   print(f"winner by validation accuracy: {won['name']}; to train it on all training data:")
-  print(leaderboard.retrain_command(won, path, _overrides(), workdir))
+  config = next(point.config for point in points if point.index == won["point"])
+  print(leaderboard.retrain_command(won, config, path, _overrides(), workdir))
 
 
 if __name__ == "__main__":

@@ -137,7 +137,8 @@ def test_asha_stops_runs_early_on_a_cluster_of_its_own(tmp_path, digits_dir, mar
   pytest.importorskip("ray")
   path = test_sweep.sweep_file(tmp_path, """
 def sweep():
-  return sweeps.grid({"optimizer.learning_rate": [0.01, 0.003, 1e-4, 1e-5, 1e-6, 1e-7]})
+  return sweeps.grid({
+      "optimizer.learning_rate": [0.01, 0.003, 1e-4, 1e-5, 1e-6, 1e-7], "seed": [0, 1]})
 """, base="c.num_epochs = 8.0")
   done = processes.run(
       f"--config={path}", f"--workdir={tmp_path / 'w'}", "--engine=ray", "--halving=2",
@@ -145,11 +146,13 @@ def sweep():
   assert done.returncode == 0, done.stderr
   rows = json.loads((tmp_path / "w" / "sweep.json").read_text())["runs"]
   statuses = [row["status"] for row in rows]
-  assert statuses.count("finished") + statuses.count("stopped early") == 6
+  assert statuses.count("finished") + statuses.count("stopped early") == 12
   assert "stopped early" in statuses
   assert rows[0]["optimizer.learning_rate"] in (0.01, 0.003)
   assert rows[0]["status"] == "finished"
   assert all(row["epoch"] < 8 for row in rows if row["status"] == "stopped early")
+  ends = {(row["trial"], row["status"], row["epoch"]) for row in rows}
+  assert len(ends) == 6, "the seeds of a trial did not end together"
 
 
 @pytest.mark.slow

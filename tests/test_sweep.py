@@ -238,14 +238,15 @@ def test_the_table_ranks_by_validation_accuracy(swept):
 
 
 def test_seeds_are_one_trial_and_the_winner_is_chosen_by_means(swept):
-  path, _, folder, rows = swept
+  path, points, folder, rows = swept
   trials_ = leaderboard.trials_of(rows)
   assert sorted(trial["runs"] for trial in trials_) == [1, 1, 2, 2]
   won = leaderboard.winner(trials_)
   assert won["optimizer.learning_rate"] == 0.01
   own = [row["validation_accuracy"] for row in rows if row["trial"] == won["trial"]]
   assert won["validation_accuracy"] == pytest.approx(np.mean(own))
-  command = leaderboard.retrain_command(won, str(path), ["--config.num_epochs=2"], folder)
+  command = leaderboard.retrain_command(
+      won, points[won["point"]].config, str(path), ["--config.num_epochs=2"], folder)
   assert "--config.optimizer.learning_rate=0.01" in command
   assert "--config.num_epochs=2" in command
   assert "--config.seed" not in command or won["runs"] == 1
@@ -259,6 +260,16 @@ def table_row(point, validation, **changes):
   return {"point": point, "name": str(point), "trial": str(point), "status": "finished",
           "epoch": 1.0, "validation_accuracy": validation, "validation_loss": 0.1,
           "test_error_percent": 5.0, **changes}
+
+
+def test_the_winner_by_lbfgs_gets_the_full_batch_of_all_training_data():
+  c = config.default()
+  c.batch_size, c.data.validation_examples, c.optimizer.name = 1597, 200, "lbfgs"
+  row = table_row(0, 0.9, **{"model.init_scale": 0.1})
+  command = leaderboard.retrain_command(row, c, "sweep.py", [], Path("w"))
+  assert shlex.split(command)[4:] == [
+      "--config.model.init_scale=0.1", "--config.batch_size=1797",
+      "--config.data.validation_examples=0", "--workdir=w/winner"]
 
 
 def test_longer_runs_do_not_win_by_being_longer():

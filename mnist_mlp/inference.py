@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 import jax
 import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 
 from mnist_mlp import checkpoint, losses, steps
@@ -33,6 +33,9 @@ _ZOOM = 8                # strokes are measured and mended at so many times the 
 _MOST_PIXELS = 512**2    # larger pictures are reduced to about this
 _LEAST_SIDE = 5          # pixels, of anything that could be a digit
 _LEAST_CONTRAST = 0.08   # of ink, as the share of the paper's light that it takes away
+_DOTS = 1.5              # pixels, the blur's standard deviation that makes dots a gray
+_LEAST_DOTTED = 56       # pixels, the shorter side of pictures that may be dithered
+_LEAST_DOTS = 0.001      # share of their pixels that none of the four around is like
 _PAPER_SIDE = 32         # pixels, at which the paper's brightness is measured
 _THINNEST = 2.0          # pixels; the strokes of four in five MNIST images are wider
 
@@ -282,7 +285,7 @@ def prepare(image: Image.Image) -> Prepared:
 
   An image that looks like MNIST's already, or like their negative, is left as it is.
   """
-  gray = _to_gray(to_rgb(image))
+  gray = _to_gray(to_rgb(_undithered(image)))
   if max(gray.shape) < _LEAST_SIDE:
     return Prepared(None, "")
   pixels = _like_mnist(gray)
@@ -292,6 +295,19 @@ def prepare(image: Image.Image) -> Prepared:
       return Prepared(None, "")
     pixels = _centred(_reduced(_mended(_enlarged(ink))))
   return Prepared(pixels[:, :, None], _doubt(pixels))
+
+
+def _undithered(image: Image.Image) -> Image.Image:
+  """Returns a picture of any mode; the dots by which one of two colours shows gray are blended."""
+  if (image.mode not in ("1", "L", "P", "RGB") or image.has_transparency_data
+      or min(image.size) < _LEAST_DOTTED or image.getcolors(2) is None):
+    return image
+  image = image.convert("RGB")
+  gray = np.asarray(image.convert("L"))
+  inner = gray[1:-1, 1:-1]
+  around = gray[:-2, 1:-1], gray[2:, 1:-1], gray[1:-1, :-2], gray[1:-1, 2:]
+  dots = np.logical_and.reduce([inner != other for other in around]).mean()
+  return image.filter(ImageFilter.GaussianBlur(_DOTS)) if dots >= _LEAST_DOTS else image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -105,6 +105,13 @@ def test_photographs(run, mnist_test, shadow):
   assert right(run, pictures, labels) >= 0.93
 
 
+def test_dithered_photographs(run, mnist_test):
+  rng = np.random.default_rng(3)
+  images, labels = mnist_test.images[:70, :, :, 0], mnist_test.labels[:70]
+  pictures = [read(photograph(image, rng)).convert("L").convert("1") for image in images]
+  assert right(run, pictures, labels) >= 0.93
+
+
 def test_shared_handwriting(run):
   if not HANDWRITING.is_dir():
     pytest.skip(f"there is no handwriting in {HANDWRITING}")
@@ -164,6 +171,7 @@ def modes():
   return {
       "1": gray_picture(ink, 0, 255).convert("1"), "L": gray, "P": gray.convert("P"), "RGB": rgb,
       "CMYK": rgb.convert("CMYK"), "YCbCr": rgb.convert("YCbCr"), "HSV": rgb.convert("HSV"),
+      "dithered": gray.convert("1"), "dithered palette": gray.convert("1").convert("P"),
       "LAB": lab, "I;16": Image.fromarray(values.astype(np.uint16)),
       "I": Image.fromarray(values.astype(np.int32)), "F": Image.fromarray(values / 1e6),
       "black on nothing": Image.merge("LA", (black, alpha)),

@@ -298,7 +298,7 @@ def prepare(image: Image.Image) -> Prepared:
 
 
 def _undithered(image: Image.Image) -> Image.Image:
-  """Returns a picture of any mode; the dots by which one of two colours shows gray are blended."""
+  """Returns a picture of any mode; where dots of two colours show gray, they are blended."""
   if (image.mode not in ("1", "L", "P", "RGB") or image.has_transparency_data
       or min(image.size) < _LEAST_DOTTED or image.getcolors(2) is None):
     return image

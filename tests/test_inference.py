@@ -212,6 +212,15 @@ def test_thin_strokes_become_as_wide_as_mnists():
   assert 1.6 <= (pixels[10:20] / 255).sum(1).mean() <= 2.4
 
 
+def test_thin_slanted_lines_are_not_taken_for_dots():
+  ink = np.zeros((90, 80), np.float32)
+  ink[range(15, 65), range(62, 12, -1)] = ink[15, 20:63] = 1
+  one_bit = gray_picture(ink, 0, 255).convert("1")
+  more_colors = one_bit.convert("L")
+  more_colors.putpixel((0, 0), 254)
+  assert (inference.prepare(one_bit).pixels == inference.prepare(more_colors).pixels).all()
+
+
 def test_dirt_and_the_papers_edge_are_no_ink():
   reference = inference.prepare(gray_picture(seven())).pixels.astype(int)
   picture = np.array(gray_picture(np.pad(seven(), 30)))

@@ -11,12 +11,13 @@ import math
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
+from ml_collections import ConfigDict
 
 from mnist_mlp import commandline, data, environment
 from mnist_mlp import config as config_lib
@@ -79,11 +80,14 @@ class Sweep:
           member.config.data, report=self.console.line, only=held["name"] if held else None)
     return self._datasets[key]
 
-  def populations(self, members: Sequence[Member], largest: int) -> list[Population]:
+  def populations(
+      self, members: Sequence[Member], largest: int,
+      key: Callable[[ConfigDict], str] = group_key) -> list[Population]:
     """Returns populations that hold the unfinished ones of some members.
 
     What was begun before goes on as it was, with all that were in it; the others form new ones, of
-    at most `largest` members, or as many as fit in memory if that is 0.
+    at most `largest` members, or as many as fit in memory if that is 0, whose configs have the same
+    `key`: `group_key`, or something finer.
     """
     waiting = {member.name: member for member in members if member.status() == UNFINISHED}
     found = []
@@ -92,10 +96,7 @@ class Sweep:
         found.append(population)
         for member in population.members:
           waiting.pop(member.name, None)
-    by_group: dict[str, list[Member]] = {}
-    for member in waiting.values():
-      by_group.setdefault(group_key(member.config), []).append(member)
-    for same in by_group.values():
+    for same in _alike(waiting.values(), key):
       found += self._split(same, largest)
     return found
 
@@ -129,6 +130,14 @@ class Sweep:
   def _path(self, members: Sequence[Member]) -> Path:
     text = "".join(member.name + config_lib.to_json(member.config) for member in members)
     return self.folder / "populations" / hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _alike(members: Iterable[Member], key: Callable[[ConfigDict], str]) -> list[list[Member]]:
+  """Returns the members in groups whose configs have the same key."""
+  groups: dict[str, list[Member]] = {}
+  for member in members:
+    groups.setdefault(key(member.config), []).append(member)
+  return list(groups.values())
 
 
 def _stage(path: Path) -> tuple[int, str]:
@@ -200,7 +209,7 @@ def _rungs(sweep: Sweep, members: Sequence[Member], rate: int) -> list[float]:
     return []
   evaluations = min(
       group.length.total_steps / group.eval_every for group in map(sweep.group, members))
-  trials = len({trial_id(member.config) for member in members})
+  trials = len(_alike(members, trial_id))
   # With less than one evaluation, there would be nothing to go by.
   most = min(math.log(trials, rate), math.log(max(evaluations, 1), rate)) + 1e-9
   return [float(rate) ** -k for k in range(int(most), 0, -1)]
@@ -213,14 +222,10 @@ def _halve(
   Trials are compared by their means over seeds. It depends only on what the members' metrics say of
   the rung, so that a sweep which was killed and started again decides as before.
   """
-  trials: dict[str, list[Member]] = {}
-  for member in contestants:
-    trials.setdefault(trial_id(member.config), []).append(member)
-
   def mean(trial):
     return sum(_accuracy(m, sweep.group(m).step_at(share)) for m in trial) / len(trial)
 
-  ranking = sorted(trials.values(), key=mean, reverse=True)
+  ranking = sorted(_alike(contestants, trial_id), key=mean, reverse=True)
   winners = ranking[:math.ceil(len(ranking) / options.halving)]
   going_on = [member for trial in winners for member in trial]
   losers = {member.name for member in contestants if member not in going_on}

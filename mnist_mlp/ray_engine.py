@@ -25,7 +25,7 @@ from mnist_mlp.engines import Options, Sweep
 from mnist_mlp.errors import HeldError, Interrupted, RunError
 from mnist_mlp.summaries import trial_id
 from mnist_mlp.sweeps import Point
-from mnist_mlp.trials import UNFINISHED, Member, Population, stop_early
+from mnist_mlp.trials import UNFINISHED, Member, stop_early
 
 _ATTEMPTS = 3           # to go on with a trial, after its machine or process was lost
 _LOCK_SECONDS = 60.0    # within which a lost process lets go of the folder
@@ -51,7 +51,7 @@ def run(sweep: Sweep, members: Sequence[Member], options: Options) -> None:
     slots = _slots()
     sweep.console.line(f"Ray cluster with room for {slots} trials at a time")
     populations = (
-        _by_trial(sweep, members, options.max_members) if options.halving else
+        sweep.populations(members, options.max_members, trial_id) if options.halving else
         sweep.populations(members, options.max_members or math.ceil(len(members) / slots)))
     plan = [(p.path.absolute(), [m.name for m in p.members]) for p in populations]
     _fit(sweep, plan, options)
@@ -107,15 +107,6 @@ def _slots() -> int:
   """Returns how many trials can train at once: one for each GPU, or for each core without one."""
   resources = ray.cluster_resources()
   return max(1, int(resources.get("GPU", 0) or resources.get("CPU", 1)))
-
-
-def _by_trial(sweep: Sweep, members: Sequence[Member], largest: int) -> list[Population]:
-  """Returns a population for each trial: for all members that differ only in their seed."""
-  trials: dict[str, list[Member]] = {}
-  for member in members:
-    trials.setdefault(trial_id(member.config), []).append(member)
-  found = [p for same in trials.values() for p in sweep.populations(same, largest)]
-  return list({p.path: p for p in found}.values())  # One begun before may hold several trials.
 
 
 def _fit(sweep: Sweep, plan: Sequence[tuple[Path, list[str]]], options: Options) -> None:

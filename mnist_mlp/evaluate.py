@@ -13,8 +13,8 @@ from typing import Any
 
 from absl import flags
 
-from mnist_mlp import commandline
 from mnist_mlp.errors import RunError, UsageError, UserError, did_you_mean, listing
+from mnist_mlp.run import cli as commandline
 
 _WORKDIR = flags.DEFINE_multi_string(
     "workdir", None, "folder of the run whose net is evaluated; several make a committee")
@@ -39,7 +39,8 @@ def main() -> None:
         f"--split is {_SPLIT.value!r}, which is not one of {listing(_SPLITS)}"
         + did_you_mean(_SPLIT.value, _SPLITS))
   # Here because JAX and all that hangs on it take seconds, which --help and errors need not wait.
-  from mnist_mlp import environment, inference
+  from mnist_mlp.inference import pictures as inference
+  from mnist_mlp.run import environment
   environment.use_compilation_cache()
   run = inference.load_nets(_WORKDIR.value, best=_BEST.value)
   if _SPLIT.value == "validation" and _DATASET.value in (None, run.facts["name"]):
@@ -76,7 +77,8 @@ def _check_held_out(run: Any) -> None:
 
 def _load_data(run: Any, name: str | None) -> Any:
   """Returns the run's dataset, or another one that its net can take."""
-  from mnist_mlp import data, train
+  from mnist_mlp import train
+  from mnist_mlp.data import dataset as data
 
   def report(line):
     print(line, file=sys.stderr)
@@ -113,7 +115,7 @@ def measure(run: Any, labels: Any, logits: Any, probabilities: Any) -> dict[str,
   import numpy as np
   from sklearn import metrics
 
-  from mnist_mlp import figures
+  from mnist_mlp.run import figures
   names, predictions = run.class_names, logits.argmax(-1)
   scores = metrics.precision_recall_fscore_support(
       labels, predictions, labels=range(len(names)), zero_division=0)
@@ -177,7 +179,7 @@ def _draw(run: Any, split: Any, probabilities: Any) -> dict[str, Any]:
   """Returns matplotlib figures by file name."""
   import numpy as np
 
-  from mnist_mlp import figures
+  from mnist_mlp.run import figures
   log_probabilities = np.log(np.maximum(probabilities, 1e-300))
   return {
       "confusion_matrix": figures.confusion_matrix(

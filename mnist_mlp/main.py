@@ -6,9 +6,10 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict
 
-from mnist_mlp import commandline, config
+from mnist_mlp import config
 from mnist_mlp.errors import UsageError
-from mnist_mlp.workdir import Workdir, chosen
+from mnist_mlp.run import cli as commandline
+from mnist_mlp.run.workdir import Workdir, chosen
 
 _MODULE = "mnist_mlp.main"
 _CONFIG = commandline.define_config()
@@ -36,7 +37,7 @@ def main() -> None:
 
 def _train(validated: ConfigDict, workdir: Path) -> None:
   # Here because JAX and all that hangs on it take seconds, which --help and errors need not wait.
-  from mnist_mlp import environment
+  from mnist_mlp.run import environment
   from mnist_mlp.train import train_and_evaluate
   environment.use_compilation_cache()
   with commandline.resumable(_MODULE, workdir):

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from absl import flags
 
-from mnist_mlp import commandline
 from mnist_mlp.errors import RunError, UsageError
+from mnist_mlp.run import cli as commandline
 
 _WORKDIR = flags.DEFINE_multi_string(
     "workdir", None, "folder of the run whose net is asked; several make a committee")
@@ -47,7 +47,8 @@ def main(arguments: Sequence[str]) -> None:
   """Reads every picture, asks the net, prints what it says."""
   _check_flags(arguments)
   # Here because JAX and all that hangs on it take seconds, which --help and errors need not wait.
-  from mnist_mlp import environment, inference
+  from mnist_mlp.inference import pictures as inference
+  from mnist_mlp.run import environment
   environment.use_compilation_cache()
   run = inference.load_nets(_WORKDIR.value, best=_BEST.value)
   inference.check_takes_digits(run)
@@ -167,7 +168,7 @@ def _draw(pictures: Sequence[_Picture], predictions: Sequence[Any], target: Path
   import numpy as np
   from matplotlib.figure import Figure
 
-  from mnist_mlp.figures import literal
+  from mnist_mlp.run.figures import literal
   columns = min(len(pictures), 5)
   rows = -(-len(pictures) // columns)
   figure = Figure((1.6 * max(columns, 3), 3.7 * rows), layout="constrained")

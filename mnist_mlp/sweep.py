@@ -17,10 +17,11 @@ from pathlib import Path
 
 from absl import flags
 
-from mnist_mlp import commandline, sweeps
+from mnist_mlp import sweeps
 from mnist_mlp.config import flatten
 from mnist_mlp.errors import UsageError, listing
-from mnist_mlp.workdir import chosen
+from mnist_mlp.run import cli as commandline
+from mnist_mlp.run.workdir import chosen
 
 _ENGINES = ("auto", "vmap", "processes", "ray")
 
@@ -66,8 +67,9 @@ def main() -> None:
 
 def _train(points, selected, path: str, workdir: Path) -> None:
   # Here because JAX and all that hangs on it take seconds, which --help and errors need not wait.
-  from mnist_mlp import engines, environment, leaderboard
-  from mnist_mlp.console import Console
+  from mnist_mlp.run import environment
+  from mnist_mlp.run.console import Console
+  from mnist_mlp.sweeps import engines, leaderboard
   environment.use_compilation_cache()
   sweep = engines.Sweep(points, workdir, Console())
   options = engines.Options(

@@ -12,17 +12,19 @@ import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp import config as config_lib
-from mnist_mlp import data, environment, steps
-from mnist_mlp.checkpoint import Checkpoints
 from mnist_mlp.config import AUGMENTATIONS, duration
-from mnist_mlp.console import Console, boxed
+from mnist_mlp.core import steps
+from mnist_mlp.core.metrics import NEVER, TrainMetrics
+from mnist_mlp.core.optimizer import create_schedule
+from mnist_mlp.data import dataset as data
 from mnist_mlp.errors import Interrupted, RunError, UsageError
-from mnist_mlp.metrics import NEVER, TrainMetrics
-from mnist_mlp.optimizer import create_schedule
-from mnist_mlp.workdir import Workdir
+from mnist_mlp.run import environment
+from mnist_mlp.run.checkpoint import Checkpoints
+from mnist_mlp.run.console import Console, boxed
+from mnist_mlp.run.workdir import Workdir
 
 if TYPE_CHECKING:
-  from mnist_mlp.reporting import Reporter
+  from mnist_mlp.run.reporting import Reporter
 
 # A chunk should not take longer than this, so that signals and the progress bar need not wait.
 _CHUNK_SECONDS = 4.0
@@ -204,7 +206,7 @@ class _Run:
     weights = jax.device_get(self.state.params)
     first = self._next_chunk(self.first_step) if self.first_step < self.length.total_steps else None
     # Here because all that it imports need not keep the device waiting, which works from now on.
-    from mnist_mlp.reporting import Reporter
+    from mnist_mlp.run.reporting import Reporter
     with Reporter(
         self.config, self.folder, self.dataset, self.length, self.console,
         self.first_step) as reporter:

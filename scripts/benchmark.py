@@ -39,8 +39,8 @@ import pages
 from absl import flags
 from contestants import CASES, Case
 
-from mnist_mlp import commandline
 from mnist_mlp.errors import RunError, UsageError, listing
+from mnist_mlp.run import cli as commandline
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "scripts"
@@ -98,8 +98,8 @@ def read_results(path: Path) -> dict[str, Any]:
 
 def environment() -> dict[str, Any]:
   """Returns versions and hardware, as a process of its own sees them."""
-  code = ("import json; from importlib import metadata; from mnist_mlp import environment as e; "
-          "d = e.describe(); "
+  code = ("import json; from importlib import metadata; from mnist_mlp.run import environment; "
+          "d = environment.describe(); "
           "d['packages'].update({n: metadata.version(n) for n in ('torch', 'keras', "
           "'scikit-learn')}); print(json.dumps(d))")
   return json.loads(subprocess.run(
@@ -217,7 +217,9 @@ def process(command: Sequence[str | Path], **variables: str) -> float:
 _FIRST_CHUNK = """
 import os
 import jax
-from mnist_mlp import commandline, main, steps
+from mnist_mlp.run import cli as commandline
+from mnist_mlp import main
+from mnist_mlp.core import steps
 train_chunk = steps.train_chunk
 def first_chunk(*arguments, **options):
   jax.block_until_ready(train_chunk(*arguments, **options))
@@ -252,7 +254,8 @@ _WITH_CLU = """
 import sys
 from clu import metric_writers
 from clu.metric_writers.summary_writer import SummaryWriter
-from mnist_mlp import commandline, main, summaries
+from mnist_mlp.run import cli as commandline, tensorboard as summaries
+from mnist_mlp import main
 summaries.create_writer = lambda logdir, first_step=0: metric_writers.AsyncMultiWriter(
     [SummaryWriter(str(logdir))])
 commandline.run(main.main)
@@ -285,7 +288,8 @@ def job_part(rounds: int) -> dict[str, Any]:
 
 def save_splits(path: Path) -> None:
   """Writes the arrays that `torch_job.py` reads."""
-  from mnist_mlp import config, data
+  from mnist_mlp import config
+  from mnist_mlp.data import dataset as data
   dataset = data.load(config.default().data, report=lambda line: None)
   arrays = {}
   for split in ("train", "validation", "test"):

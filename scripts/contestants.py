@@ -40,7 +40,8 @@ CASES = {
 
 def training_data(case: Case) -> tuple[np.ndarray, np.ndarray]:
   """Returns uint8 [N, 28, 28, 1] and int32 [N]."""
-  from mnist_mlp import config, data
+  from mnist_mlp import config
+  from mnist_mlp.data import dataset as data
   c = config.default()
   c.data.validation_examples, c.data.offline = 0, ""
   images, labels = data.load(c.data, report=lambda line: None).train
@@ -61,7 +62,9 @@ def ours(case: Case, *, xla_flags: str = "") -> Callable[[], Any]:
   import jax
   from ml_collections import FrozenConfigDict
 
-  from mnist_mlp import config, data, metrics, steps
+  from mnist_mlp import config
+  from mnist_mlp.core import metrics, steps
+  from mnist_mlp.data import dataset as data
   c = config.default()
   c.batch_size, c.num_epochs, c.data.validation_examples = case.batch_size, 100.0, 0
   c.model.features, c.model.activation = case.features, case.activation

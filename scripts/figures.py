@@ -13,9 +13,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from mnist_mlp import data, figures, inference
-from mnist_mlp.reporting import distortions
-from mnist_mlp.workdir import Workdir
+from mnist_mlp.data import dataset as data
+from mnist_mlp.inference import pictures as inference
+from mnist_mlp.run import figures
+from mnist_mlp.run.reporting import distortions
+from mnist_mlp.run.workdir import Workdir
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 

@@ -35,10 +35,10 @@ import pages
 from absl import flags
 from ml_collections import ConfigDict
 
-from mnist_mlp import commandline
 from mnist_mlp import config as config_lib
 from mnist_mlp.errors import RunError, UsageError, listing
-from mnist_mlp.workdir import Workdir
+from mnist_mlp.run import cli as commandline
+from mnist_mlp.run.workdir import Workdir
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -145,7 +145,7 @@ def check_override(override: str) -> None:
 
 def _prepare_data(config: Path) -> int:
   """Prepares the recipe's data, so that no run's time includes that; counts its train examples."""
-  from mnist_mlp import data
+  from mnist_mlp.data import dataset as data
   loaded = commandline.load_config(config)
   for override in _OVERRIDE.value:
     name, _, value = override.partition("=")
@@ -196,7 +196,8 @@ def _measure(*workdirs: Path) -> dict[str, Any]:
     RunError: one did not train on all of train.
   """
   # Here because JAX takes seconds, which a wrong flag need not wait for.
-  from mnist_mlp import data, inference
+  from mnist_mlp.data import dataset as data
+  from mnist_mlp.inference import pictures as inference
   results = [Workdir(workdir).result() for workdir in workdirs]
   for workdir, result in zip(workdirs, results, strict=True):
     if result["dataset"]["examples"]["validation"] or result["dataset"]["stand_in_for"]:
@@ -220,7 +221,7 @@ def score(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     probabilities: float [N, classes].
     labels: int [N].
   """
-  from mnist_mlp.figures import expected_calibration_error
+  from mnist_mlp.run.figures import expected_calibration_error
   wrong = probabilities.argmax(-1) != labels
   halves = np.array_split(wrong, 2)
   return {

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mnist_mlp import config, data
+from mnist_mlp import config
+from mnist_mlp.data import dataset as data
 
 MNIST_FILES = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
 

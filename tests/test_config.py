@@ -9,7 +9,8 @@ import pytest
 from ml_collections import ConfigDict
 
 import mnist_mlp
-from mnist_mlp import config, losses, model, optimizer
+from mnist_mlp import config
+from mnist_mlp.core import losses, model, optimizer
 from mnist_mlp.errors import UsageError
 
 
@@ -207,7 +208,7 @@ def read_names():
   Of config.py only `duration` counts: the rest declares and checks the fields.
   """
   attributes, words = set(), set()
-  for path in Path(mnist_mlp.__file__).parent.glob("*.py"):
+  for path in Path(mnist_mlp.__file__).parent.rglob("*.py"):
     tree = ast.parse(path.read_text())
     if path.name == "config.py":
       tree = next(n for n in tree.body if getattr(n, "name", "") == "duration")
@@ -231,7 +232,7 @@ def test_every_field_is_read_by_some_code(field):
 
 
 def test_no_field_is_read_with_a_fallback():
-  for path in Path(mnist_mlp.__file__).parent.glob("*.py"):
+  for path in Path(mnist_mlp.__file__).parent.rglob("*.py"):
     for found in re.finditer(r"\b(?:config|c|options)(?:\.\w+)*\.get\(", path.read_text()):
       raise AssertionError(f"{path.name}: {found.group()}")
 

@@ -1,0 +1,3 @@
+"""Many runs."""
+
+from mnist_mlp.sweeps.points import *  # noqa: F403

@@ -1,0 +1,209 @@
+"""What came of a sweep: a row for each run, read from its folder; tables, files, the winner.
+
+Runs that differ only in their seed are one trial, and trials are compared by their means. What
+wins is decided by validation accuracy; test is looked at, never selected on.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import math
+import shlex
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mnist_mlp import config as config_lib
+from mnist_mlp import sweeps
+from mnist_mlp.errors import HeldError
+from mnist_mlp.run.tensorboard import trial_id
+from mnist_mlp.run.workdir import Workdir
+from mnist_mlp.sweeps.trials import DIVERGED, FINISHED, STOPPED, UNFINISHED, Member
+
+# What is measured, by its name in a row.
+MEASURES = ("validation_accuracy", "validation_loss", "test_error_percent")
+
+_ORDER = (FINISHED, STOPPED, DIVERGED, UNFINISHED)
+
+Row = dict[str, Any]
+
+
+def rows_of(members: Sequence[Member]) -> list[Row]:
+  """Returns the rows of some members, the best first: a function of config and data alone.
+
+  Each has 'point', 'name', 'trial', 'status', 'epoch', the swept fields by their dotted names, and
+  MEASURES, None where there is no such number.
+  """
+  fields = sweeps.swept(member.point for member in members)
+  return sorted((_row(member, fields) for member in members), key=_rank)
+
+
+def _row(member: Member, fields: Sequence[str]) -> Row:
+  status, result = member.status(), member.folder.result()
+  last = (member.folder.metrics() or [{}])[-1]
+  flat = config_lib.flatten(member.config)
+  return {
+      "point": member.point.index,
+      "name": member.name,
+      "trial": trial_id(member.config),
+      "status": status,
+      "epoch": last.get("epoch", 0.0),
+      **{name: flat[name] for name in fields},
+      "validation_accuracy": last.get("validation/accuracy"),
+      "validation_loss": last.get("validation/loss"),
+      "test_error_percent": result and result["test"]["error_percent"],
+  }
+
+
+def _rank(row: Row) -> tuple:
+  accuracy = row["validation_accuracy"]
+  further = 0 if row["status"] == FINISHED else -row["epoch"]  # Lengths may be swept.
+  return (
+      _ORDER.index(row["status"]), further, -(-math.inf if accuracy is None else accuracy),
+      row["point"])
+
+
+def trials_of(rows: Sequence[Row]) -> list[Row]:
+  """Returns a row for each trial, the best first: that of its runs, with means over the seeds.
+
+  It has 'runs' besides, and for each of MEASURES '<measure>_std', None for a single run. The status
+  is the worst of its runs', and there are no means of runs that got to different epochs.
+  """
+  by_trial: dict[str, list[Row]] = {}
+  for row in rows:
+    by_trial.setdefault(row["trial"], []).append(row)
+  return sorted((_trial(same) for same in by_trial.values()), key=_rank)
+
+
+def _trial(rows: Sequence[Row]) -> Row:
+  trial = {**rows[0], "runs": len(rows)}
+  trial["status"] = max((row["status"] for row in rows), key=_ORDER.index)
+  if len(rows) > 1:
+    trial.pop("seed", None)
+  alike = len({row["epoch"] for row in rows}) == 1
+  for name in MEASURES:
+    values = [row[name] for row in rows if alike and row[name] is not None]
+    trial[name] = statistics.fmean(values) if len(values) == len(rows) else None
+    trial[f"{name}_std"] = (
+        statistics.stdev(values) if 1 < len(values) == len(rows) else None)
+  return trial
+
+
+def winner(trials: Sequence[Row]) -> Row | None:
+  """Returns the finished trial of highest validation accuracy, if there is one."""
+  finished = [
+      row for row in trials if row["status"] == FINISHED and row["validation_accuracy"] is not None]
+  return finished[0] if finished else None
+
+
+def retrain_command(
+    won: Row, config: ConfigDict, config_path: str, overrides: Sequence[str], workdir: Path
+) -> str:
+  """Returns the command that trains the winner on all training data, validation included.
+
+  Args:
+    won: a row of `trials_of`.
+    config: that of its point.
+    config_path: the sweep file.
+    overrides: the --config.FIELD=VALUE arguments of the sweep's own command.
+    workdir: the folder of the sweep.
+  """
+  known = config_lib.flatten(config_lib.default())
+  changes = {name: value for name, value in won.items() if name in known}
+  if config.optimizer.name == "lbfgs":  # Its batch is all of train.
+    changes["batch_size"] = config.batch_size + config.data.validation_examples
+  return shlex.join([
+      "python", "-m", "mnist_mlp.main", f"--config={config_path}", *overrides,
+      *(f"--config.{name}={value}" for name, value in changes.items()),
+      "--config.data.validation_examples=0", f"--workdir={workdir / 'winner'}"])
+
+
+def write(folder: Path, members: Sequence[Member]) -> list[Row]:
+  """Writes sweep.json, sweep.csv and sweep.png; returns the rows.
+
+  Several processes may do so: what counts is in the members' folders.
+  """
+  place = Workdir(folder)
+  with contextlib.ExitStack() as stack:
+    _wait_for(place, stack)
+    rows = rows_of(members)
+    place.write_json("sweep.json", {"runs": rows})
+    place.write_text("sweep.csv", _csv(rows))
+    _write_figure(folder, rows)
+  return rows
+
+
+def _wait_for(place: Workdir, stack: contextlib.ExitStack) -> None:
+  while True:
+    try:
+      return stack.enter_context(place.lock())
+    except HeldError:
+      time.sleep(0.1)
+
+
+def _csv(rows: Sequence[Row]) -> str:
+  text = io.StringIO()
+  writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+  writer.writeheader()
+  writer.writerows(
+      {name: json.dumps(value) if isinstance(value, tuple) else value
+       for name, value in row.items()} for row in rows)
+  return text.getvalue()
+
+
+def _write_figure(folder: Path, rows: Sequence[Row]) -> None:
+  known = config_lib.flatten(config_lib.default())
+  measured = [row for row in rows if row["validation_accuracy"] is not None]
+  if not measured:
+    return
+  # Here because matplotlib is needed only now, and costs half a second.
+  from mnist_mlp.run import figures
+  fields = {name: [row[name] for row in measured] for name in rows[0] if name in known}
+  errors = [100 * (1 - row["validation_accuracy"]) for row in measured]
+  figure = figures.sweep(fields, errors)
+  temporary = folder / ".sweep.png"
+  figure.savefig(temporary, format="png", dpi=100)
+  temporary.replace(folder / "sweep.png")
+
+
+def table(rows: Sequence[Row]) -> str:
+  """Returns the rows as aligned text: seeds as means, plus or minus their standard deviation."""
+  known = config_lib.flatten(config_lib.default())
+  trials = trials_of(rows)
+  fields = [name for name in trials[0] if name in known]
+  several = any(trial["runs"] > 1 for trial in trials)
+  header = ["rank", *map(_short_name, fields), *(["runs"] if several else []),
+            "validation %", "loss", "test error %", "status"]
+  lines = [header]
+  for rank, trial in enumerate(trials, 1):
+    lines.append([
+        str(rank), *(_text(trial.get(name, "")) for name in fields),
+        *([str(trial["runs"])] if several else []),
+        _number(trial, "validation_accuracy", 100), _number(trial, "validation_loss", 1, 4),
+        _number(trial, "test_error_percent", 1), trial["status"]])
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  return "\n".join(
+      "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+      for line in lines)
+
+
+def _short_name(name: str) -> str:
+  leaf = name.rpartition(".")[2]
+  return name if leaf == "name" else leaf
+
+
+def _text(value: Any) -> str:
+  return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _number(trial: Mapping[str, Any], name: str, factor: float, digits: int = 2) -> str:
+  if trial[name] is None:
+    return "-"
+  std = trial[f"{name}_std"]
+  spread = "" if std is None else f" ± {factor * std:.{digits}f}"
+  return f"{factor * trial[name]:.{digits}f}{spread}"

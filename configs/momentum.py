@@ -1,6 +1,6 @@
 """Stochastic gradient descent with momentum on the reference net, cosine decay.
 
-    python -m mnist_mlp.main --config=configs/momentum.py
+python -m mnist_mlp.main --config=configs/momentum.py
 """
 
 from mnist_mlp import config

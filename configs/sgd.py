@@ -1,6 +1,6 @@
 """Plain stochastic gradient descent on the reference net.
 
-    python -m mnist_mlp.main --config=configs/sgd.py
+python -m mnist_mlp.main --config=configs/sgd.py
 """
 
 from mnist_mlp import config

@@ -1,6 +1,6 @@
 """32 learning rates from 1e-5 to 1 of Adam on a small net, evenly spaced on a logarithmic scale.
 
-    python -m mnist_mlp.sweep --config=configs/sweep_learning_rate.py
+python -m mnist_mlp.sweep --config=configs/sweep_learning_rate.py
 """
 
 import numpy as np

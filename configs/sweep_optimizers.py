@@ -1,15 +1,24 @@
 """Optimizers against each other, each at three learning rates around its usual one.
 
-    python -m mnist_mlp.sweep --config=configs/sweep_optimizers.py
+python -m mnist_mlp.sweep --config=configs/sweep_optimizers.py
 """
 
 from mnist_mlp import config, sweeps
 
 # The learning rate at which each optimizer is usually run on problems like this one.
 _USUAL = {
-    "sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "adam": 1e-3, "adamw": 1e-3, "nadamw": 1e-3,
-    "rmsprop": 5e-4, "adagrad": 0.02, "lion": 2e-4, "lamb": 5e-3, "muon": 0.01,
-    "schedule_free": 5e-3,
+  "sgd": 0.1,
+  "momentum": 0.05,
+  "nesterov": 0.05,
+  "adam": 1e-3,
+  "adamw": 1e-3,
+  "nadamw": 1e-3,
+  "rmsprop": 5e-4,
+  "adagrad": 0.02,
+  "lion": 2e-4,
+  "lamb": 5e-3,
+  "muon": 0.01,
+  "schedule_free": 5e-3,
 }
 
 
@@ -23,5 +32,6 @@ def get_config():
 def sweep():
   for name, usual in _USUAL.items():
     yield from sweeps.product(
-        [{"optimizer.name": name}],
-        sweeps.grid({"optimizer.learning_rate": [usual / 3, usual, usual * 3]}))
+      [{"optimizer.name": name}],
+      sweeps.grid({"optimizer.learning_rate": [usual / 3, usual, usual * 3]}),
+    )

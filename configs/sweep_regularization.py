@@ -1,6 +1,6 @@
 """Learning rate, weight decay and label smoothing together: 32 points of a Sobol sequence.
 
-    python -m mnist_mlp.sweep --config=configs/sweep_regularization.py
+python -m mnist_mlp.sweep --config=configs/sweep_regularization.py
 """
 
 from mnist_mlp import config, sweeps
@@ -16,8 +16,11 @@ def get_config():
 
 
 def sweep():
-  return sweeps.sobol(32, {
+  return sweeps.sobol(
+    32,
+    {
       "optimizer.learning_rate": sweeps.log_uniform(1e-4, 1e-2),
       "optimizer.weight_decay": sweeps.log_uniform(1e-4, 1.0),
       "loss.label_smoothing": sweeps.uniform(0.0, 0.2),
-  })
+    },
+  )

@@ -1,6 +1,6 @@
 """Eight seeds of one recipe: what of its result is chance.
 
-    python -m mnist_mlp.sweep --config=configs/sweep_seeds.py
+python -m mnist_mlp.sweep --config=configs/sweep_seeds.py
 """
 
 from mnist_mlp import config, sweeps

@@ -1,6 +1,6 @@
 """Width and depth: one to three hidden layers of 32 to 512 units.
 
-    python -m mnist_mlp.sweep --config=configs/sweep_size.py
+python -m mnist_mlp.sweep --config=configs/sweep_size.py
 """
 
 from mnist_mlp import config, sweeps
@@ -14,5 +14,6 @@ def get_config():
 
 
 def sweep():
-  return sweeps.grid({"model.features": [
-      (width,) * depth for depth in (1, 2, 3) for width in (32, 128, 512)]})
+  return sweeps.grid(
+    {"model.features": [(width,) * depth for depth in (1, 2, 3) for width in (32, 128, 512)]}
+  )

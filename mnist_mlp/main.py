@@ -14,9 +14,11 @@ from mnist_mlp.run.workdir import Workdir, chosen
 _MODULE = "mnist_mlp.main"
 _CONFIG = commandline.define_config()
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "folder of the run; a second start resumes it; default runs/<recipe>-<time>")
+  "workdir", None, "folder of the run; a second start resumes it; default runs/<recipe>-<time>"
+)
 _PROFILE = flags.DEFINE_bool(
-    "profile", False, "write a trace of some steps for TensorBoard's profiler or Perfetto")
+  "profile", False, "write a trace of some steps for TensorBoard's profiler or Perfetto"
+)
 
 
 def main() -> None:
@@ -39,6 +41,7 @@ def _train(validated: ConfigDict, workdir: Path) -> None:
   # Here because JAX and all that hangs on it take seconds, which --help and errors need not wait.
   from mnist_mlp.run import environment
   from mnist_mlp.train import train_and_evaluate
+
   environment.use_compilation_cache()
   with commandline.resumable(_MODULE, workdir):
     train_and_evaluate(validated, workdir, profile=_PROFILE.value)
@@ -47,9 +50,10 @@ def _train(validated: ConfigDict, workdir: Path) -> None:
 def _say_finished(folder: Workdir) -> None:
   result = folder.result()
   print(
-      f"the run in {folder.path} is finished: {result['test']['error_percent']:.2f}% test error "
-      f"on {result['dataset']['name']}, after {result['steps']} steps; see "
-      f"{folder.path / 'result.json'}")
+    f"the run in {folder.path} is finished: {result['test']['error_percent']:.2f}% test error "
+    f"on {result['dataset']['name']}, after {result['steps']} steps; see "
+    f"{folder.path / 'result.json'}"
+  )
 
 
 def _say_commands(workdir: Path) -> None:

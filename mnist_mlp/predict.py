@@ -19,27 +19,47 @@ from mnist_mlp.errors import RunError, UsageError
 from mnist_mlp.run import cli as commandline
 
 _WORKDIR = flags.DEFINE_multi_string(
-    "workdir", None, "folder of the run whose net is asked; several make a committee")
+  "workdir", None, "folder of the run whose net is asked; several make a committee"
+)
 _BEST = flags.DEFINE_bool(
-    "best", False, "use the checkpoint of the best validation accuracy instead of the last one")
+  "best", False, "use the checkpoint of the best validation accuracy instead of the last one"
+)
 _JSON = flags.DEFINE_bool("json", False, "print JSON instead of a table")
 _SHOW = flags.DEFINE_string(
-    "show", None, "write a PNG file that shows each picture beside what the net saw of it")
+  "show", None, "write a PNG file that shows each picture beside what the net saw of it"
+)
 
 _MOST_COLUMNS = 10  # classes; with more of them, the table shows the likeliest
 _LIKELIEST = 3
-_MOST_SHOWN = 100   # pictures that --show draws
+_MOST_SHOWN = 100  # pictures that --show draws
 # What is taken from a folder; any format that Pillow reads will do for a file that is named.
-_SUFFIXES = frozenset((
-    ".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm",
-    ".ppm", ".tga", ".tif", ".tiff", ".webp"))
+_SUFFIXES = frozenset(
+  (
+    ".avif",
+    ".bmp",
+    ".gif",
+    ".jp2",
+    ".jpe",
+    ".jpeg",
+    ".jpg",
+    ".pbm",
+    ".pgm",
+    ".png",
+    ".pnm",
+    ".ppm",
+    ".tga",
+    ".tif",
+    ".tiff",
+    ".webp",
+  )
+)
 
 
 class _Picture(NamedTuple):
   """A picture that could be read."""
 
   name: str
-  image: Any     # PIL.Image.Image, RGB or RGBA, small
+  image: Any  # PIL.Image.Image, RGB or RGBA, small
   prepared: Any  # inference.Prepared
 
 
@@ -49,13 +69,16 @@ def main(arguments: Sequence[str]) -> None:
   # Here because JAX and all that hangs on it take seconds, which --help and errors need not wait.
   from mnist_mlp.inference import pictures as inference
   from mnist_mlp.run import environment
+
   environment.use_compilation_cache()
   run = inference.load_nets(_WORKDIR.value, best=_BEST.value)
   inference.check_takes_digits(run)
   if run.facts["name"] not in inference.LIKE_MNIST:
-    print(f"note: pictures are made into images like MNIST's, upright digits of light ink on black;"
-          f" if those of {run.facts['name']} are not like that, do not trust what the net says",
-          file=sys.stderr)
+    print(
+      f"note: pictures are made into images like MNIST's, upright digits of light ink on black;"
+      f" if those of {run.facts['name']} are not like that, do not trust what the net says",
+      file=sys.stderr,
+    )
   pictures, errors = [], []
   for name, source in _sources(arguments):
     try:
@@ -97,8 +120,10 @@ def _check_flags(arguments: Sequence[str]) -> None:
   if os.path.isdir(target) or os.path.realpath(target) in given:
     raise UsageError(f"--show is {_SHOW.value!r}, which is a folder or one of the pictures")
   if os.path.realpath(target.parent) in given:
-    raise UsageError(f"--show is {_SHOW.value!r}, in a folder of the pictures, where it could "
-                     "replace one and would be read as one; give a place outside")
+    raise UsageError(
+      f"--show is {_SHOW.value!r}, in a folder of the pictures, where it could "
+      "replace one and would be read as one; give a place outside"
+    )
 
 
 def _sources(arguments: Sequence[str]) -> Iterator[tuple[str, Path | BinaryIO | RunError]]:
@@ -115,9 +140,10 @@ def _sources(arguments: Sequence[str]) -> Iterator[tuple[str, Path | BinaryIO | 
 def _in_folder(folder: Path) -> Iterator[tuple[str, Path | RunError]]:
   try:
     paths = sorted(
-        path for path in folder.iterdir()
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
-        and os.path.isfile(path))
+      path
+      for path in folder.iterdir()
+      if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and os.path.isfile(path)
+    )
   except OSError as error:
     yield str(folder), RunError(f"the folder {folder} cannot be read: {error.strerror}")
     return
@@ -128,16 +154,17 @@ def _in_folder(folder: Path) -> Iterator[tuple[str, Path | RunError]]:
 
 def _as_json(picture: _Picture, prediction: Any) -> dict[str, Any]:
   return {
-      "picture": picture.name,
-      "label": prediction.label,
-      "probability": prediction.probabilities.get(prediction.label),
-      "probabilities": prediction.probabilities,
-      "note": prediction.note,
+    "picture": picture.name,
+    "label": prediction.label,
+    "probability": prediction.probabilities.get(prediction.label),
+    "probabilities": prediction.probabilities,
+    "note": prediction.note,
   }
 
 
 def _table(
-    pictures: Sequence[_Picture], predictions: Sequence[Any], class_names: Sequence[str]) -> str:
+  pictures: Sequence[_Picture], predictions: Sequence[Any], class_names: Sequence[str]
+) -> str:
   """Returns a line for each picture: label, probability, those of all or the next classes, note."""
   wide = len(class_names) > _MOST_COLUMNS or max(map(len, class_names)) > 6
   header = ["picture", "label", "sure", *(["then"] if wide else class_names), ""]
@@ -147,7 +174,7 @@ def _table(
     if not by_name:
       rest = [""] * (len(header) - 4)
     elif wide:
-      order = sorted(by_name, key=by_name.get, reverse=True)[1:1 + _LIKELIEST]
+      order = sorted(by_name, key=by_name.get, reverse=True)[1 : 1 + _LIKELIEST]
       rest = ["  ".join(f"{name} {by_name[name]:.1%}" for name in order)]
     else:
       rest = [f"{by_name[name]:.1%}" for name in class_names]
@@ -157,10 +184,12 @@ def _table(
   widths[-1] = 0
   left = {0, 1, len(header) - 1} | ({3} if wide else set())
   return "\n".join(
-      "  ".join(
-          f"{cell:<{width}}" if column in left else f"{cell:>{width}}"
-          for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-      for row in rows)
+    "  ".join(
+      f"{cell:<{width}}" if column in left else f"{cell:>{width}}"
+      for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ).rstrip()
+    for row in rows
+  )
 
 
 def _draw(pictures: Sequence[_Picture], predictions: Sequence[Any], target: Path) -> None:
@@ -169,6 +198,7 @@ def _draw(pictures: Sequence[_Picture], predictions: Sequence[Any], target: Path
   from matplotlib.figure import Figure
 
   from mnist_mlp.run.figures import literal
+
   columns = min(len(pictures), 5)
   rows = -(-len(pictures) // columns)
   figure = Figure((1.6 * max(columns, 3), 3.7 * rows), layout="constrained")

@@ -27,27 +27,45 @@ _ENGINES = ("auto", "vmap", "processes", "ray")
 
 _CONFIG = commandline.define_config()
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "folder of the sweep; a second start resumes it; default runs/<file>-<time>")
+  "workdir", None, "folder of the sweep; a second start resumes it; default runs/<file>-<time>"
+)
 _POINTS = flags.DEFINE_string(
-    "points", "", "slice i:j or i:j:step of the points to train, for array jobs; empty is all")
+  "points", "", "slice i:j or i:j:step of the points to train, for array jobs; empty is all"
+)
 _ENGINE = flags.DEFINE_enum(
-    "engine", "auto", _ENGINES,
-    "vmap: runs side by side in one program; processes: one single-threaded process a core, better "
-    "for large nets on a CPU; auto chooses by the number of weights; ray: a Ray cluster")
+  "engine",
+  "auto",
+  _ENGINES,
+  "vmap: runs side by side in one program; processes: one single-threaded process a core, better "
+  "for large nets on a CPU; auto chooses by the number of weights; ray: a Ray cluster",
+)
 _MAX_MEMBERS = flags.DEFINE_integer(
-    "max_members", 0, "largest number of runs in one program; 0 is as many as fit in memory",
-    lower_bound=0)
+  "max_members",
+  0,
+  "largest number of runs in one program; 0 is as many as fit in memory",
+  lower_bound=0,
+)
 _PROCESSES = flags.DEFINE_integer(
-    "processes", 0, "processes of --engine=processes; 0 is one for each core", lower_bound=0)
+  "processes", 0, "processes of --engine=processes; 0 is one for each core", lower_bound=0
+)
 _HALVING = flags.DEFINE_integer(
-    "halving", 0, "successive halving: at each rung, the best one in this many runs goes on; "
-    "2 or more, 0 is off", lower_bound=0)
+  "halving",
+  0,
+  "successive halving: at each rung, the best one in this many runs goes on; 2 or more, 0 is off",
+  lower_bound=0,
+)
 _SAVE_EVERY = flags.DEFINE_float(
-    "save_every_seconds", 30.0, "seconds between two checkpoints of runs that train together",
-    lower_bound=0.0)
+  "save_every_seconds",
+  30.0,
+  "seconds between two checkpoints of runs that train together",
+  lower_bound=0.0,
+)
 _RAY_ADDRESS = flags.DEFINE_string(
-    "ray_address", "", "of a running Ray cluster whose machines all see the workdir, for "
-    "--engine=ray; empty is a cluster of this machine alone")
+  "ray_address",
+  "",
+  "of a running Ray cluster whose machines all see the workdir, for "
+  "--engine=ray; empty is a cluster of this machine alone",
+)
 
 
 def main() -> None:
@@ -60,8 +78,10 @@ def main() -> None:
   _check_halving(points)
   _check_ray()
   selected = sweeps.select(points, _POINTS.value)
-  with chosen(_WORKDIR.value, Path(path).stem) as workdir, (
-      commandline.resumable("mnist_mlp.sweep", workdir)):
+  with (
+    chosen(_WORKDIR.value, Path(path).stem) as workdir,
+    commandline.resumable("mnist_mlp.sweep", workdir),
+  ):
     _train(points, selected, path, workdir)
 
 
@@ -70,11 +90,17 @@ def _train(points, selected, path: str, workdir: Path) -> None:
   from mnist_mlp.run import environment
   from mnist_mlp.run.console import Console
   from mnist_mlp.sweeps import engines, leaderboard
+
   environment.use_compilation_cache()
   sweep = engines.Sweep(points, workdir, Console())
   options = engines.Options(
-      _ENGINE.value, _MAX_MEMBERS.value, _PROCESSES.value, _HALVING.value, _SAVE_EVERY.value,
-      _RAY_ADDRESS.value)
+    _ENGINE.value,
+    _MAX_MEMBERS.value,
+    _PROCESSES.value,
+    _HALVING.value,
+    _SAVE_EVERY.value,
+    _RAY_ADDRESS.value,
+  )
   members = [sweep.members[point.index] for point in selected]
   engines.run(sweep, members, options)
   rows = leaderboard.write(workdir, sweep.members)
@@ -85,8 +111,11 @@ def _train(points, selected, path: str, workdir: Path) -> None:
 def _overrides() -> list[str]:
   """Returns as --config.FIELD=VALUE what this command line changes of the config file."""
   file = flatten(commandline.load_config(flags.FLAGS["config"].config_filename))
-  return [f"--config.{name}={value}" for name, value in flatten(_CONFIG.value).items()
-          if value != file[name]]
+  return [
+    f"--config.{name}={value}"
+    for name, value in flatten(_CONFIG.value).items()
+    if value != file[name]
+  ]
 
 
 def _check_overrides(points) -> None:
@@ -94,8 +123,9 @@ def _check_overrides(points) -> None:
   both = [name for name in sweeps.swept(points) if name in given]
   if both:
     raise UsageError(
-        f"config.{both[0]} is given on the command line, but the sweep sets it; leave it out, or "
-        "change the sweep file")
+      f"config.{both[0]} is given on the command line, but the sweep sets it; leave it out, or "
+      "change the sweep file"
+    )
 
 
 def _check_halving(points) -> None:
@@ -103,16 +133,17 @@ def _check_halving(points) -> None:
     raise UsageError("--halving is 1, which stops no run; use 2 or more, or 0 to switch it off")
   for point in points:
     if _HALVING.value and not point.config.data.validation_examples:
-      raise UsageError("--halving compares runs by validation accuracy, but "
-                       f"config.data.validation_examples is 0 in point {point.index} of the sweep")
+      raise UsageError(
+        "--halving compares runs by validation accuracy, but "
+        f"config.data.validation_examples is 0 in point {point.index} of the sweep"
+      )
 
 
 def _check_ray() -> None:
   if _RAY_ADDRESS.value and _ENGINE.value != "ray":
     raise UsageError(f"--ray_address needs --engine=ray, but --engine is {_ENGINE.value}")
   if _ENGINE.value == "ray" and importlib.util.find_spec("ray") is None:
-    raise UsageError(
-        "--engine=ray needs Ray, which is not installed: pip install 'mnist_mlp[ray]'")
+    raise UsageError("--engine=ray needs Ray, which is not installed: pip install 'mnist_mlp[ray]'")
 
 
 def _say_winner(leaderboard, rows, points, path, workdir: Path) -> None:

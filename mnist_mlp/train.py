@@ -34,7 +34,7 @@ _ASSUMED_FLOPS = 1e11
 
 
 def train_and_evaluate(
-    config: ConfigDict, workdir: str | os.PathLike, *, profile: bool = False
+  config: ConfigDict, workdir: str | os.PathLike, *, profile: bool = False
 ) -> steps.TrainState:
   """Trains a config to its end, from where the workdir's last checkpoint stands.
 
@@ -78,8 +78,9 @@ def check_same_data(folder: Workdir, dataset: data.Dataset) -> None:
   held = folder.read_json("dataset.json")
   if held and held["fingerprint"] != dataset.fingerprint:
     raise RunError(
-        f"the run in {folder.path} was started on other data of the name {dataset.name!r} "
-        f"(fingerprint {held['fingerprint']}, now {dataset.fingerprint}); use another --workdir")
+      f"the run in {folder.path} was started on other data of the name {dataset.name!r} "
+      f"(fingerprint {held['fingerprint']}, now {dataset.fingerprint}); use another --workdir"
+    )
 
 
 def check_sizes(config: ConfigDict, dataset: data.Dataset) -> steps.Length:
@@ -91,32 +92,39 @@ def check_sizes(config: ConfigDict, dataset: data.Dataset) -> steps.Length:
   size, examples = config.batch_size, dataset.train.num_examples
   if size > examples:
     raise UsageError(
-        f"config.batch_size is {size}, larger than the {examples} training examples of "
-        f"{dataset.name!r}")
+      f"config.batch_size is {size}, larger than the {examples} training examples of "
+      f"{dataset.name!r}"
+    )
   if config.optimizer.name == "lbfgs" and size != examples:
     raise UsageError(
-        f"config.batch_size is {size}, but optimizer 'lbfgs' needs the full batch, {examples}")
+      f"config.batch_size is {size}, but optimizer 'lbfgs' needs the full batch, {examples}"
+    )
   for name in ("batch_size", "eval_batch_size"):
     if config[name] % jax.device_count():
       raise UsageError(
-          f"config.{name} is {config[name]}, which the {jax.device_count()} devices cannot share "
-          "evenly; use a multiple of their number")
+        f"config.{name} is {config[name]}, which the {jax.device_count()} devices cannot share "
+        "evenly; use a multiple of their number"
+      )
   classes, chosen = dataset.num_classes, config.augment.rotation_of
   if any(label >= classes for label in chosen):
     raise UsageError(
-        f"config.augment.rotation_of is {chosen}, but the classes of {dataset.name!r} are 0 to "
-        f"{classes - 1}")
+      f"config.augment.rotation_of is {chosen}, but the classes of {dataset.name!r} are 0 to "
+      f"{classes - 1}"
+    )
   length = steps.run_length(config, examples)
   if not length.total_steps:
     raise UsageError(f"config.num_epochs is {config.num_epochs}, which is less than one step")
   if length.total_steps > _MOST_STEPS:
-    raise UsageError(f"config.num_epochs is {config.num_epochs}, which is {length.total_steps:,} "
-                     f"steps, but there can be {_MOST_STEPS:,} at most")
+    raise UsageError(
+      f"config.num_epochs is {config.num_epochs}, which is {length.total_steps:,} "
+      f"steps, but there can be {_MOST_STEPS:,} at most"
+    )
   clean = duration(config.augment, "clean", length.steps_per_epoch)
   if clean >= length.total_steps and any(config.augment[name] for name in AUGMENTATIONS):
     raise UsageError(
-        f"config.augment leaves the last {clean:,} steps undistorted (clean_epochs, clean_steps), "
-        f"which are all {length.total_steps:,} of the run; lower that, or switch distortions off")
+      f"config.augment leaves the last {clean:,} steps undistorted (clean_epochs, clean_steps), "
+      f"which are all {length.total_steps:,} of the run; lower that, or switch distortions off"
+    )
   return length
 
 
@@ -138,13 +146,13 @@ def split_into_scans(start: int, stop: int, per_epoch: int, limit: int) -> tuple
 class _Chunk:
   """Steps that are dispatched, and what to do once they are computed; all arrays on the device."""
 
-  step: int                     # how many steps are done after it
+  step: int  # how many steps are done after it
   num_steps: int
   metrics: TrainMetrics
   evaluate: bool
-  validation: Any = None        # EvalMetrics
-  scalars: Any = None           # norms and learning rate
-  snapshot: Any = None          # (state, metrics) to save
+  validation: Any = None  # EvalMetrics
+  scalars: Any = None  # norms and learning rate
+  snapshot: Any = None  # (state, metrics) to save
 
 
 class _Run:
@@ -162,8 +170,8 @@ class _Run:
     self.checkpoint_every = duration(config, "checkpoint_every", length.steps_per_epoch)
     self.schedule = jax.jit(create_schedule(config, length.total_steps, length.steps_per_epoch))
     self.limit = self._first_limit()
-    self.compiled_at = 0.0        # when the first chunk was dispatched, for rates
-    self.profile = profile        # whether a trace is still to be written
+    self.compiled_at = 0.0  # when the first chunk was dispatched, for rates
+    self.profile = profile  # whether a trace is still to be written
 
   def _place(self) -> None:
     """Puts data, initial state and empty metrics on every device, as one program."""
@@ -175,7 +183,8 @@ class _Run:
       return initialize(values), TrainMetrics.empty(), *splits
 
     self.state, self.no_metrics, self.train_split, self.validation_split = place(
-        steps.traced(self.config), tuple(self.dataset.train), validation)
+      steps.traced(self.config), tuple(self.dataset.train), validation
+    )
 
   def _restore(self) -> int:
     """Goes to the last checkpoint, if there is one; returns its step."""
@@ -184,7 +193,8 @@ class _Run:
     if restored is not None:
       step, (self.state, self.metrics) = restored
       changed = environment.changes(
-          self.folder.read_json("environment.json") or {}, self.environment)
+        self.folder.read_json("environment.json") or {}, self.environment
+      )
       if changed:
         self.console.line(f"warning: the last bits of the results may change, like {changed}")
     if self.folder.result() is None:
@@ -207,9 +217,10 @@ class _Run:
     first = self._next_chunk(self.first_step) if self.first_step < self.length.total_steps else None
     # Here because all that it imports need not keep the device waiting, which works from now on.
     from mnist_mlp.run.reporting import Reporter
+
     with Reporter(
-        self.config, self.folder, self.dataset, self.length, self.console,
-        self.first_step) as reporter:
+      self.config, self.folder, self.dataset, self.length, self.console, self.first_step
+    ) as reporter:
       reporter.introduction(weights, self.environment["devices"])
       reporter.start_clock(self.compiled_at)
       self._loop(first, reporter)
@@ -224,9 +235,12 @@ class _Run:
   def _warn_of_stand_in(self) -> None:
     d = self.dataset
     if d.stand_in_for:
-      self.console.line(boxed(
+      self.console.line(
+        boxed(
           f"{d.stand_in_for} could not be had: this run trains on {d.name} INSTEAD.\n"
-          f"Its results say nothing about {d.stand_in_for}."))
+          f"Its results say nothing about {d.stand_in_for}."
+        )
+      )
 
   def _loop(self, pending: _Chunk | None, reporter: "Reporter") -> None:
     step, total = pending.step if pending else self.first_step, self.length.total_steps
@@ -246,8 +260,10 @@ class _Run:
     self.checkpoints.save(step, (self.state, self.metrics), self._about())
     self.checkpoints.wait()
     raise Interrupted(
-        f"interrupted by {received.name} after step {step} of {self.length.total_steps}; "
-        f"the state is saved in {self.folder.path}", received)
+      f"interrupted by {received.name} after step {step} of {self.length.total_steps}; "
+      f"the state is saved in {self.folder.path}",
+      received,
+    )
 
   def _about(self) -> dict[str, Any]:
     return {"config": self.config.to_dict(), "environment": self.environment}
@@ -267,7 +283,8 @@ class _Run:
       chunk = self._dispatch(step)
       jax.block_until_ready(self.state)
     self.console.line(
-        f"traced steps {step} to {chunk.step} in {self.folder.path / 'plugins' / 'profile'}")
+      f"traced steps {step} to {chunk.step} in {self.folder.path / 'plugins' / 'profile'}"
+    )
     return chunk
 
   def _next_stop(self, step: int) -> int:
@@ -278,10 +295,16 @@ class _Run:
   def _dispatch(self, step: int) -> _Chunk:
     """Starts the next steps on the device, and what follows them there; waits for nothing."""
     epochs, num_steps = split_into_scans(
-        step, self._next_stop(step), self.length.steps_per_epoch, self.limit)
+      step, self._next_stop(step), self.length.steps_per_epoch, self.limit
+    )
     self.state, metrics = steps.train_chunk(
-        self.state, self.metrics, *self.train_split, config=self.static, epochs=epochs,
-        steps=num_steps)
+      self.state,
+      self.metrics,
+      *self.train_split,
+      config=self.static,
+      epochs=epochs,
+      steps=num_steps,
+    )
     self.compiled_at = self.compiled_at or time.perf_counter()
     step += epochs * num_steps
     evaluate = step == self.length.total_steps or step % self.eval_every == 0
@@ -309,8 +332,8 @@ class _Run:
     accuracy = None
     if chunk.evaluate:
       row = reporter.evaluation(
-          chunk.step, train, validation and validation.compute(), scalars,
-          chunk.snapshot[0].params)
+        chunk.step, train, validation and validation.compute(), scalars, chunk.snapshot[0].params
+      )
       accuracy = row.get("validation/accuracy")
     if chunk.snapshot:
       self.checkpoints.save(chunk.step, chunk.snapshot, self._about(), accuracy)
@@ -331,31 +354,34 @@ class _Run:
     saved = self.checkpoints.steps()
     good = f"the last good checkpoint is that of step {saved[-1]}" if saved else "nothing was saved"
     raise RunError(
-        f"the loss became NaN or infinite at step {first_bad}; {good}; a smaller "
-        "config.optimizer.learning_rate or a config.optimizer.clip_norm may help")
+      f"the loss became NaN or infinite at step {first_bad}; {good}; a smaller "
+      "config.optimizer.learning_rate or a config.optimizer.clip_norm may help"
+    )
 
   def _result(self, reporter: "Reporter") -> dict[str, Any]:
     """Tests the last state; returns what result.json holds."""
     place = jax.jit(lambda tree: tree, out_shardings=steps.replicated())
     images, labels = place(tuple(self.dataset.test))
     metrics, logits = jax.device_get(
-        steps.evaluate_and_predict(self.state, images, labels, config=self.static))
+      steps.evaluate_and_predict(self.state, images, labels, config=self.static)
+    )
     params = steps.evaluation_variables(self.state, self.config)["params"]
     best = self._best()
     test = reporter.test(metrics.compute(), logits, params, best)
     last = self.folder.metrics()[-1]
     return {
-        "dataset": self.dataset.describe(),
-        "steps": self.length.total_steps,
-        "epochs": self.length.total_steps / self.length.steps_per_epoch,
-        "weights": sum(leaf.size for leaf in jax.tree.leaves(self.state.params)),
-        "test": test,
-        "validation": {"loss": last["validation/loss"], "accuracy": last["validation/accuracy"]}
-                      if self.validation_split else None,
-        "train": {"loss": last["train/loss"], "accuracy": last["train/accuracy"]},
-        "best_validation": best,
-        "examples_per_second": round(reporter.rate, 1) or None,  # None: no step was left
-        "environment": self.environment,
+      "dataset": self.dataset.describe(),
+      "steps": self.length.total_steps,
+      "epochs": self.length.total_steps / self.length.steps_per_epoch,
+      "weights": sum(leaf.size for leaf in jax.tree.leaves(self.state.params)),
+      "test": test,
+      "validation": {"loss": last["validation/loss"], "accuracy": last["validation/accuracy"]}
+      if self.validation_split
+      else None,
+      "train": {"loss": last["train/loss"], "accuracy": last["train/accuracy"]},
+      "best_validation": best,
+      "examples_per_second": round(reporter.rate, 1) or None,  # None: no step was left
+      "environment": self.environment,
     }
 
   def _best(self) -> dict[str, float] | None:

@@ -46,8 +46,12 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "scripts"
 MAIN = (sys.executable, "-m", "mnist_mlp.main")
 REFERENCE = (
-    *MAIN, f"--config={ROOT}/configs/adam.py", "--config.data.offline=",
-    "--config.model.dropout=0", "--config.num_epochs=5")
+  *MAIN,
+  f"--config={ROOT}/configs/adam.py",
+  "--config.data.offline=",
+  "--config.model.dropout=0",
+  "--config.num_epochs=5",
+)
 OURS = "mnist_mlp"
 LIMITS = ("limit: products of these shapes", "limit: a large product")
 WARM_UP = 3  # PyTorch slows down until its third epoch, when Adam's moments have become denormal.
@@ -55,7 +59,8 @@ WARM_UP = 3  # PyTorch slows down until its third epoch, when Adam's moments hav
 _ONLY = flags.DEFINE_list("only", [], "parts to run; none: all")
 _TABLES = flags.DEFINE_bool("tables", False, "run nothing, print the tables of what there is")
 _CASES = flags.DEFINE_multi_enum(
-    "case", [], list(CASES), "cases of the epoch part to run, the others stay; none: all")
+  "case", [], list(CASES), "cases of the epoch part to run, the others stay; none: all"
+)
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "turns of each contestant", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", "results/benchmark.json", "file of the results")
 _UPDATE = flags.DEFINE_bool("update_page", False, "bring docs/performance.md up to date")
@@ -98,12 +103,17 @@ def read_results(path: Path) -> dict[str, Any]:
 
 def environment() -> dict[str, Any]:
   """Returns versions and hardware, as a process of its own sees them."""
-  code = ("import json; from importlib import metadata; from mnist_mlp.run import environment; "
-          "d = environment.describe(); "
-          "d['packages'].update({n: metadata.version(n) for n in ('torch', 'keras', "
-          "'scikit-learn')}); print(json.dumps(d))")
-  return json.loads(subprocess.run(
-      (sys.executable, "-c", code), check=True, stdout=subprocess.PIPE, text=True).stdout)
+  code = (
+    "import json; from importlib import metadata; from mnist_mlp.run import environment; "
+    "d = environment.describe(); "
+    "d['packages'].update({n: metadata.version(n) for n in ('torch', 'keras', "
+    "'scikit-learn')}); print(json.dumps(d))"
+  )
+  return json.loads(
+    subprocess.run(
+      (sys.executable, "-c", code), check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+  )
 
 
 class Worker:
@@ -113,10 +123,13 @@ class Worker:
     """Starts it, and waits until it is ready, its data in memory."""
     started = time.perf_counter()
     self._process = subprocess.Popen(
-        (sys.executable, str(SCRIPTS / "contestants.py"), name, json.dumps(case._asdict())),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        # All are there at once: none may take the memory of a GPU for itself.
-        env={**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"})
+      (sys.executable, str(SCRIPTS / "contestants.py"), name, json.dumps(case._asdict())),
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+      # All are there at once: none may take the memory of a GPU for itself.
+      env={**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+    )
     self.name = name
     if self._read() != "ready":
       raise RunError(f"{name} did not start; see above")
@@ -140,8 +153,7 @@ class Worker:
     self._process.communicate()
 
 
-def turns(
-    contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, dict[str, Any]]:
+def turns(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, dict[str, Any]]:
   """Lets the contestants take turns.
 
   Returns:
@@ -155,10 +167,12 @@ def turns(
       print(f"turn {turn + 1}: {name}: {seconds[name][-1]:.3f} s", flush=True)
   first = next(iter(seconds.values()))
   return {
-      name: {"seconds": [round(value, 4) for value in values],
-             "ratio": round(statistics.median(
-                 [a / b for a, b in zip(values, first, strict=True)]), 3)}
-      for name, values in seconds.items()}
+    name: {
+      "seconds": [round(value, 4) for value in values],
+      "ratio": round(statistics.median([a / b for a, b in zip(values, first, strict=True)]), 3),
+    }
+    for name, values in seconds.items()
+  }
 
 
 def epochs(case: Case, names: Sequence[str], rounds: int, warm_up: int) -> dict[str, Any]:
@@ -182,14 +196,17 @@ def epochs(case: Case, names: Sequence[str], rounds: int, warm_up: int) -> dict[
         measured = worker.epoch()
         memory[worker.name] = round(measured["memory"])
         return measured["seconds"]
+
       return run
 
     found = turns({worker.name: timed(worker) for worker in workers}, rounds)
   finally:
     for worker in workers:
       worker.close()
-  return {name: {**values, "memory": memory[name], "whole_process": whole[name]}
-          for name, values in found.items()}
+  return {
+    name: {**values, "memory": memory[name], "whole_process": whole[name]}
+    for name, values in found.items()
+  }
 
 
 def epoch_part(rounds: int) -> dict[str, Any]:
@@ -198,16 +215,23 @@ def epoch_part(rounds: int) -> dict[str, Any]:
   if "cpu" not in environment()["devices"]:
     everyone += contestants.ON_A_GPU
   some = [OURS, "PyTorch", "JAX, a step per NumPy batch", *LIMITS]
-  return {case: epochs(CASES[case], some if case == "lab_tanh" else everyone, rounds, WARM_UP)
-          for case in _CASES.value or CASES}
+  return {
+    case: epochs(CASES[case], some if case == "lab_tanh" else everyone, rounds, WARM_UP)
+    for case in _CASES.value or CASES
+  }
 
 
 def process(command: Sequence[str | Path], **variables: str) -> float:
   """Returns the seconds of a whole process; raises a RunError if it fails."""
   started = time.perf_counter()
   done = subprocess.run(
-      [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-      env={**os.environ, **variables}, check=False)
+    [str(part) for part in command],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+    env={**os.environ, **variables},
+    check=False,
+  )
   if done.returncode:
     raise RunError(f"{command} failed:\n{done.stdout}")
   return time.perf_counter() - started
@@ -233,20 +257,30 @@ def start_part(rounds: int) -> dict[str, Any]:
   """The compilation cache holds the program: a run before the first turn filled it."""
   imports = "import jax, flax, optax; jax.jit(lambda x: x + 1)(1.0).block_until_ready()"
   with tempfile.TemporaryDirectory() as folder:
-    command = [sys.executable, "-c", _FIRST_CHUNK, *REFERENCE[3:],
-               "--config.eval_every_epochs=0", "--config.eval_every_steps=50"]
+    command = [
+      sys.executable,
+      "-c",
+      _FIRST_CHUNK,
+      *REFERENCE[3:],
+      "--config.eval_every_epochs=0",
+      "--config.eval_every_steps=50",
+    ]
     counter = iter(range(10**6))
 
     def first_chunk() -> float:
       return process((*command, f"--workdir={folder}/{next(counter)}"))
 
     first_chunk()
-    return turns({
+    return turns(
+      {
         "imports and one jitted call": lambda: process((sys.executable, "-c", imports)),
         "the same, without the interpreter's exit": lambda: process(
-            (sys.executable, "-c", f"{imports}; import os; os._exit(0)")),
+          (sys.executable, "-c", f"{imports}; import os; os._exit(0)")
+        ),
         f"{OURS}, first chunk of 50 steps": first_chunk,
-    }, rounds)
+      },
+      rounds,
+    )
 
 
 # CLU's own writer, as CLU would make it had this program not put its own in its place.
@@ -271,16 +305,17 @@ def job_part(rounds: int) -> dict[str, Any]:
 
     def ours(*start: str) -> Callable[[], float]:
       return lambda: process(
-          (sys.executable, *start, *REFERENCE[3:], f"--workdir={folder / str(next(counter))}"))
+        (sys.executable, *start, *REFERENCE[3:], f"--workdir={folder / str(next(counter))}")
+      )
 
     def torch_job() -> float:
       out = folder / str(next(counter))
       return process((sys.executable, SCRIPTS / "torch_job.py", folder / "data.npz", out))
 
     contestants = {
-        OURS: ours("-m", "mnist_mlp.main"),
-        "PyTorch": torch_job,
-        f"{OURS} with CLU's TensorFlow writer": ours("-c", _WITH_CLU),
+      OURS: ours("-m", "mnist_mlp.main"),
+      "PyTorch": torch_job,
+      f"{OURS} with CLU's TensorFlow writer": ours("-c", _WITH_CLU),
     }
     contestants[OURS]()
     return turns(contestants, rounds)
@@ -290,6 +325,7 @@ def save_splits(path: Path) -> None:
   """Writes the arrays that `torch_job.py` reads."""
   from mnist_mlp import config
   from mnist_mlp.data import dataset as data
+
   dataset = data.load(config.default().data, report=lambda line: None)
   arrays = {}
   for split in ("train", "validation", "test"):
@@ -304,22 +340,27 @@ def overhead_part(rounds: int) -> dict[str, Any]:
     counter = iter(range(10**6))
 
     def run(every: int) -> Callable[[], float]:
-      return lambda: process((
-          *REFERENCE, "--config.num_epochs=20", f"--config.eval_every_epochs={every}",
-          f"--workdir={folder}/{next(counter)}"))
+      return lambda: process(
+        (
+          *REFERENCE,
+          "--config.num_epochs=20",
+          f"--config.eval_every_epochs={every}",
+          f"--workdir={folder}/{next(counter)}",
+        )
+      )
 
-    return turns({"evaluation, summaries and checkpoint once": run(20),
-                  "after every epoch": run(1)}, min(rounds, 3))
+    return turns(
+      {"evaluation, summaries and checkpoint once": run(20), "after every epoch": run(1)},
+      min(rounds, 3),
+    )
 
 
 def sweep_part(rounds: int) -> dict[str, Any]:
   """A sweep, against as many runs one after the other."""
   found = {}
   sweeps = {
-      "32 learning rates, 128-64, 5 epochs": (
-          32, "np.geomspace(1e-5, 1.0, 32)", "(128, 64)"),
-      "8 learning rates, 512-512, 5 epochs": (
-          8, "np.geomspace(1e-4, 1e-2, 8)", "(512, 512)"),
+    "32 learning rates, 128-64, 5 epochs": (32, "np.geomspace(1e-5, 1.0, 32)", "(128, 64)"),
+    "8 learning rates, 512-512, 5 epochs": (8, "np.geomspace(1e-4, 1e-2, 8)", "(512, 512)"),
   }
   for name, (points, rates, features) in sweeps.items():
     with tempfile.TemporaryDirectory() as folder:
@@ -328,8 +369,15 @@ def sweep_part(rounds: int) -> dict[str, Any]:
       counter = iter(range(10**6))
 
       def run(module: str, file: Path = file, counter: Iterator[int] = counter) -> float:
-        return process((sys.executable, "-m", f"mnist_mlp.{module}", f"--config={file}",
-                        f"--workdir={file.parent / str(next(counter))}"))
+        return process(
+          (
+            sys.executable,
+            "-m",
+            f"mnist_mlp.{module}",
+            f"--config={file}",
+            f"--workdir={file.parent / str(next(counter))}",
+          )
+        )
 
       run("main")  # fills the compilation cache
       alone, together = [], []
@@ -338,9 +386,11 @@ def sweep_part(rounds: int) -> dict[str, Any]:
         together.append(run("sweep"))
       alone.append(run("main"))
     found[name] = {
-        "points": points, "seconds_alone": [round(s, 2) for s in alone],
-        "seconds_together": [round(s, 2) for s in together],
-        "times_faster": round(points * statistics.median(alone) / statistics.median(together), 2)}
+      "points": points,
+      "seconds_alone": [round(s, 2) for s in alone],
+      "seconds_together": [round(s, 2) for s in together],
+      "times_faster": round(points * statistics.median(alone) / statistics.median(together), 2),
+    }
     print(name, found[name], flush=True)
   return found
 
@@ -363,35 +413,49 @@ def sweep():
 
 def scaling_part(rounds: int) -> dict[str, Any]:
   """One axis at a time, from the case of 512-512 at batch 128, or of 128-64 for many images."""
+
   def median(case: Case, rounds: int) -> dict[str, float]:
     found = epochs(case, [OURS], rounds, warm_up=1)[OURS]
     print(case, found, flush=True)
-    return {"seconds": statistics.median(found["seconds"]), "memory": found["memory"],
-            "gflops_per_second": round(
-                contestants.flops(case) / statistics.median(found["seconds"]) / 1e9, 1)}
+    return {
+      "seconds": statistics.median(found["seconds"]),
+      "memory": found["memory"],
+      "gflops_per_second": round(
+        contestants.flops(case) / statistics.median(found["seconds"]) / 1e9, 1
+      ),
+    }
 
   small = Case((128, 64), batch_size=512)
   return {
-      "batch size": {
-          size: median(Case(batch_size=size), 3) for size in (32, 64, 128, 256, 512, 1024, 2048)},
-      "width of both hidden layers": {
-          width: median(Case((width, width)), 3) for width in (32, 64, 128, 256, 512, 1024, 2048)},
-      "images (128-64, batch 512)": {
-          count: median(small._replace(images=count), 2)
-          for count in (15_000, 60_000, 240_000, 1_000_000, 6_000_000)},
+    "batch size": {
+      size: median(Case(batch_size=size), 3) for size in (32, 64, 128, 256, 512, 1024, 2048)
+    },
+    "width of both hidden layers": {
+      width: median(Case((width, width)), 3) for width in (32, 64, 128, 256, 512, 1024, 2048)
+    },
+    "images (128-64, batch 512)": {
+      count: median(small._replace(images=count), 2)
+      for count in (15_000, 60_000, 240_000, 1_000_000, 6_000_000)
+    },
   }
 
 
 PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
-    "epoch": epoch_part, "start": start_part, "job": job_part, "overhead": overhead_part,
-    "sweep": sweep_part, "scaling": scaling_part}
+  "epoch": epoch_part,
+  "start": start_part,
+  "job": job_part,
+  "overhead": overhead_part,
+  "sweep": sweep_part,
+  "scaling": scaling_part,
+}
 
 
 def part_table(part: str, content: Mapping[str, Any]) -> str:
   """Returns a part's results as Markdown tables, and where they were measured."""
   e = content["environment"]
   versions = ", ".join(
-      f"{name} {e['packages'][name]}" for name in ("jax", "torch", "keras", "scikit-learn"))
+    f"{name} {e['packages'][name]}" for name in ("jax", "torch", "keras", "scikit-learn")
+  )
   rows = "\n".join(RENDERERS[part](content["measured"])).strip()
   return f"{rows}\n\n{e['devices']}, {e['cpu_cores']} cores of {e['processor']}; {versions}."
 
@@ -408,20 +472,23 @@ def rows_of_epoch(measured: Mapping[str, Any]) -> list[str]:
   lines = []
   for case, found in measured.items():
     lines += [
-        f"| {case} | seconds an epoch: median (range) | images/s | times ours | share of the limit"
-        f": its shapes; large | process, to the end of epoch {WARM_UP}, s | peak memory, MiB |",
-        "|---|---|---|---|---|---|---|"]
+      f"| {case} | seconds an epoch: median (range) | images/s | times ours | share of the limit"
+      f": its shapes; large | process, to the end of epoch {WARM_UP}, s | peak memory, MiB |",
+      "|---|---|---|---|---|---|---|",
+    ]
     for name, values in found.items():
       seconds = values["seconds"]
-      shares = [statistics.median([
-          a / b for a, b in zip(found[limit]["seconds"], seconds, strict=True)])
-          for limit in LIMITS]
+      shares = [
+        statistics.median([a / b for a, b in zip(found[limit]["seconds"], seconds, strict=True)])
+        for limit in LIMITS
+      ]
       middle = statistics.median(seconds)
       lines.append(
-          f"| {name} | {middle:#.3g} ({min(seconds):#.3g} to {max(seconds):#.3g}) | "
-          f"{CASES[case].images / middle:,.0f} | {values['ratio']:.2f} | "
-          f"{shares[0]:.2f}; {shares[1]:.2f} | {values['whole_process']:.1f} | "
-          f"{values['memory']} |")
+        f"| {name} | {middle:#.3g} ({min(seconds):#.3g} to {max(seconds):#.3g}) | "
+        f"{CASES[case].images / middle:,.0f} | {values['ratio']:.2f} | "
+        f"{shares[0]:.2f}; {shares[1]:.2f} | {values['whole_process']:.1f} | "
+        f"{values['memory']} |"
+      )
     lines.append("")
   return lines
 
@@ -432,8 +499,9 @@ def rows_of_turns(measured: Mapping[str, Any]) -> list[str]:
   for name, values in measured.items():
     seconds = values["seconds"]
     lines.append(
-        f"| {name} | {statistics.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f}) | "
-        f"{values['ratio']:.2f} |")
+      f"| {name} | {statistics.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f}) | "
+      f"{values['ratio']:.2f} |"
+    )
   return lines
 
 
@@ -441,39 +509,51 @@ def rows_of_sweep(measured: Mapping[str, Any]) -> list[str]:
   """A table of the sweeps."""
   lines = ["| | a run alone, s | the sweep, s | times faster |", "|---|---|---|---|"]
   return lines + [
-      f"| {name} | {statistics.median(v['seconds_alone']):.1f} | "
-      f"{statistics.median(v['seconds_together']):.1f} | {v['times_faster']:.1f} |"
-      for name, v in measured.items()]
+    f"| {name} | {statistics.median(v['seconds_alone']):.1f} | "
+    f"{statistics.median(v['seconds_together']):.1f} | {v['times_faster']:.1f} |"
+    for name, v in measured.items()
+  ]
 
 
 def rows_of_scaling(measured: Mapping[str, Any]) -> list[str]:
   """A table for each axis."""
   lines = []
   for axis, found in measured.items():
-    lines += [f"| {axis} | seconds an epoch | GFLOP/s in products | peak memory, MiB |",
-              "|---|---|---|---|"]
     lines += [
-        f"| {int(value):,} | {v['seconds']:#.3g} | {v['gflops_per_second']:.0f} | {v['memory']} |"
-        for value, v in found.items()]
+      f"| {axis} | seconds an epoch | GFLOP/s in products | peak memory, MiB |",
+      "|---|---|---|---|",
+    ]
+    lines += [
+      f"| {int(value):,} | {v['seconds']:#.3g} | {v['gflops_per_second']:.0f} | {v['memory']} |"
+      for value, v in found.items()
+    ]
     lines.append("")
   return lines
 
 
 RENDERERS = {
-    "epoch": rows_of_epoch, "start": rows_of_turns, "job": rows_of_turns,
-    "overhead": rows_of_turns, "sweep": rows_of_sweep, "scaling": rows_of_scaling}
+  "epoch": rows_of_epoch,
+  "start": rows_of_turns,
+  "job": rows_of_turns,
+  "overhead": rows_of_turns,
+  "sweep": rows_of_sweep,
+  "scaling": rows_of_scaling,
+}
 
 
 def plot(measured: Mapping[str, Any], path: Path) -> None:
   """Draws the seconds of an epoch as bars, the limit as a line, for the cases with Adam."""
   import matplotlib
+
   matplotlib.use("Agg")
   import matplotlib.pyplot as plt
+
   cases = {case: found for case, found in measured.items() if case.startswith("adam")}
   if not cases:
     return
   figure, axes = plt.subplots(
-      1, len(cases), figsize=(9, 3.2), sharey=True, squeeze=False, layout="tight")
+    1, len(cases), figsize=(9, 3.2), sharey=True, squeeze=False, layout="tight"
+  )
   for axis, (case, found) in zip(axes[0], cases.items(), strict=True):
     names = [name for name in found if name not in LIMITS][::-1]
     medians = [statistics.median(found[name]["seconds"]) for name in names]

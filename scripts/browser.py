@@ -16,8 +16,15 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 _FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync")
+  "--headless=new",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+)
 
 # Most of TensorBoard's tabs are made of custom elements, each with a document of its own inside.
 _DEEP = """
@@ -80,8 +87,10 @@ def tensorboard_page(url, width=1400, height=900):
       options.add_argument(flag)
     driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
     try:
-      driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
-          "width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
+      driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+      )
       yield Page(driver, url.rstrip("/"))
     finally:
       driver.quit()
@@ -113,8 +122,10 @@ class Page:
 
   def headings(self):
     """Returns the headings to be seen, such as 'No image data was found.'."""
-    return self.run("return deep('h3', document).filter(heading => heading.offsetParent)"
-                    ".map(heading => heading.textContent.trim())")
+    return self.run(
+      "return deep('h3', document).filter(heading => heading.offsetParent)"
+      ".map(heading => heading.textContent.trim())"
+    )
 
   def scalar_lines(self):
     """Returns {tag: [points of each line or dot that is drawn, ...]} of the Scalars tab.
@@ -149,8 +160,10 @@ class Page:
 
     Its lines are no elements of the page but painted on canvases, so the colored pixels count.
     """
-    cards = self.run("return deep('scalar-card', document).map(card => ["
-                     "deep('tb-truncated-path', card)[0].title, deep('.series-view', card)[0]])")
+    cards = self.run(
+      "return deep('scalar-card', document).map(card => ["
+      "deep('tb-truncated-path', card)[0].title, deep('.series-view', card)[0]])"
+    )
     return {tag: _colored_columns(chart.screenshot_as_png) for tag, chart in cards if chart}
 
   def picture(self):

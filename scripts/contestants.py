@@ -32,9 +32,9 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "adam-128": Case(),
-    "adam-512": Case(batch_size=512),
-    "lab_tanh": Case((1024, 1024), activation="tanh", optimizer="sgd"),
+  "adam-128": Case(),
+  "adam-512": Case(batch_size=512),
+  "lab_tanh": Case((1024, 1024), activation="tanh", optimizer="sgd"),
 }
 
 
@@ -42,6 +42,7 @@ def training_data(case: Case) -> tuple[np.ndarray, np.ndarray]:
   """Returns uint8 [N, 28, 28, 1] and int32 [N]."""
   from mnist_mlp import config
   from mnist_mlp.data import dataset as data
+
   c = config.default()
   c.data.validation_examples, c.data.offline = 0, ""
   images, labels = data.load(c.data, report=lambda line: None).train
@@ -65,6 +66,7 @@ def ours(case: Case, *, xla_flags: str = "") -> Callable[[], Any]:
   from mnist_mlp import config
   from mnist_mlp.core import metrics, steps
   from mnist_mlp.data import dataset as data
+
   c = config.default()
   c.batch_size, c.num_epochs, c.data.validation_examples = case.batch_size, 100.0, 0
   c.model.features, c.model.activation = case.features, case.activation
@@ -79,7 +81,8 @@ def ours(case: Case, *, xla_flags: str = "") -> Callable[[], Any]:
   def epoch():
     nonlocal state
     state, _ = jax.block_until_ready(
-        steps.train_chunk(state, none, *arrays, config=static, epochs=1, steps=num_steps))
+      steps.train_chunk(state, none, *arrays, config=static, epochs=1, steps=num_steps)
+    )
 
   return epoch
 
@@ -90,6 +93,7 @@ def jax_step(case: Case) -> Callable[[], Any]:
   import jax.numpy as jnp
   import optax
   from flax import linen as nn
+
   images, labels = floats(case)
   act = getattr(nn, case.activation)
   layers = [part for width in case.features for part in (nn.Dense(width), act)]
@@ -102,6 +106,7 @@ def jax_step(case: Case) -> Callable[[], Any]:
   def step(params, opt_state, x, y):
     def loss(params):
       return optax.softmax_cross_entropy_with_integer_labels(net.apply(params, x), y).mean()
+
     updates, opt_state = tx.update(jax.grad(loss)(params), opt_state, params)
     return optax.apply_updates(params, updates), opt_state
 
@@ -120,22 +125,28 @@ def batches(order: np.random.Generator, case: Case):
   """Yields the rows of each whole batch of an epoch."""
   size = case.batch_size
   rows = order.permutation(case.images)
-  return (rows[i:i + size] for i in range(0, case.images - size + 1, size))
+  return (rows[i : i + size] for i in range(0, case.images - size + 1, size))
 
 
 def torch_net(case: Case):
   """Returns (net, optimizer, step) of PyTorch; step takes a batch of images and labels."""
   import torch
+
   torch.manual_seed(0)
   device = torch_device()
   act = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[case.activation]
   widths = (784, *case.features)
-  layers = [part for i in range(len(case.features))
-            for part in (torch.nn.Linear(widths[i], widths[i + 1]), act())]
+  layers = [
+    part
+    for i in range(len(case.features))
+    for part in (torch.nn.Linear(widths[i], widths[i + 1]), act())
+  ]
   net = torch.nn.Sequential(*layers, torch.nn.Linear(widths[-1], 10)).to(device)
   optimizer = (
-      torch.optim.Adam(net.parameters(), case.learning_rate, fused=True)
-      if case.optimizer == "adam" else torch.optim.SGD(net.parameters(), case.learning_rate))
+    torch.optim.Adam(net.parameters(), case.learning_rate, fused=True)
+    if case.optimizer == "adam"
+    else torch.optim.SGD(net.parameters(), case.learning_rate)
+  )
 
   def step(x, y):
     loss = torch.nn.functional.cross_entropy(net(x), y)
@@ -150,12 +161,14 @@ def torch_net(case: Case):
 def torch_device() -> str:
   """Returns where PyTorch trains: on the GPU, where there is one, as JAX does."""
   import torch
+
   return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def torch_eager(case: Case, *, flush: bool = False, compiled: bool = False) -> Callable[[], Any]:
   """PyTorch, whose optimizer is the fused one, with the data where it trains."""
   import torch
+
   torch.set_flush_denormal(flush)
   device = torch_device()
   images, labels = floats(case)
@@ -168,7 +181,7 @@ def torch_eager(case: Case, *, flush: bool = False, compiled: bool = False) -> C
   def epoch():
     order = torch.randperm(case.images, device=device)
     for start in range(0, case.images - case.batch_size + 1, case.batch_size):
-      rows = order[start:start + case.batch_size]
+      rows = order[start : start + case.batch_size]
       step(images[rows], labels[rows])
     if device == "cuda":
       torch.cuda.synchronize()
@@ -180,33 +193,46 @@ def keras_on_jax(case: Case) -> Callable[[], Any]:
   """Keras 3 with its JAX backend: an epoch of `fit`."""
   os.environ["KERAS_BACKEND"] = "jax"
   import keras
+
   images, labels = floats(case)
-  net = keras.Sequential([
+  net = keras.Sequential(
+    [
       keras.Input((784,)),
       *(keras.layers.Dense(width, case.activation) for width in case.features),
-      keras.layers.Dense(10)])
+      keras.layers.Dense(10),
+    ]
+  )
   optimizer = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[case.optimizer]
   net.compile(
-      optimizer(case.learning_rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    optimizer(case.learning_rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+  )
   return lambda: net.fit(images, labels, batch_size=case.batch_size, epochs=1, verbose=0)
 
 
 def scikit_learn(case: Case) -> Callable[[], Any]:
   """scikit-learn's MLPClassifier: an epoch of `partial_fit`."""
   from sklearn.neural_network import MLPClassifier
+
   images, labels = floats(case)
   net = MLPClassifier(
-      case.features, activation=case.activation, solver=case.optimizer, alpha=0.0,
-      batch_size=case.batch_size, learning_rate_init=case.learning_rate, momentum=0.0)
+    case.features,
+    activation=case.activation,
+    solver=case.optimizer,
+    alpha=0.0,
+    batch_size=case.batch_size,
+    learning_rate_init=case.learning_rate,
+    momentum=0.0,
+  )
   return lambda: net.partial_fit(images, labels, classes=np.arange(10))
 
 
 def products(case: Case) -> Callable[[], Any]:
   """A limit: an epoch's matrix products alone, at their own shapes, with nothing between them."""
   import jax
+
   widths = (784, *case.features, 10)
   keys = jax.random.split(jax.random.key(0), len(widths))
-  kernels = [0.05 * jax.random.normal(keys[i], widths[i:i + 2]) for i in range(len(widths) - 1)]
+  kernels = [0.05 * jax.random.normal(keys[i], widths[i : i + 2]) for i in range(len(widths) - 1)]
   kernels[-1] = kernels[-1].T  # both of its products are faster so
   images = jax.random.uniform(keys[-1], (case.batch_size, 784))
 
@@ -223,8 +249,9 @@ def products(case: Case) -> Callable[[], Any]:
         gradient = gradient @ kernels[i].T
     return gradients[::-1], None  # the next kernels: nothing else is computed, nothing unused
 
-  run = jax.jit(lambda kernels: jax.lax.scan(
-      one_step, kernels, length=case.images // case.batch_size)[0])
+  run = jax.jit(
+    lambda kernels: jax.lax.scan(one_step, kernels, length=case.images // case.batch_size)[0]
+  )
   return lambda: jax.block_until_ready(run(kernels))
 
 
@@ -232,6 +259,7 @@ def large_product(case: Case) -> Callable[[], Any]:
   """The other limit: as much arithmetic as an epoch's, in products of 4096 x 4096."""
   import jax
   import jax.numpy as jnp
+
   size = 4096
   matrix = jnp.ones((size, size))
   product = jax.jit(jnp.matmul)
@@ -255,22 +283,22 @@ def flops(case: Case) -> float:
 
 
 CONTESTANTS: dict[str, Callable[[Case], Callable[[], Any]]] = {
-    "mnist_mlp": ours,
-    "PyTorch": torch_eager,
-    "PyTorch, denormals flushed": functools.partial(torch_eager, flush=True),
-    "PyTorch, compiled": functools.partial(torch_eager, flush=True, compiled=True),
-    "Keras on JAX": keras_on_jax,
-    "scikit-learn": scikit_learn,
-    "JAX, a step per NumPy batch": jax_step,
-    "limit: products of these shapes": products,
-    "limit: a large product": large_product,
+  "mnist_mlp": ours,
+  "PyTorch": torch_eager,
+  "PyTorch, denormals flushed": functools.partial(torch_eager, flush=True),
+  "PyTorch, compiled": functools.partial(torch_eager, flush=True, compiled=True),
+  "Keras on JAX": keras_on_jax,
+  "scikit-learn": scikit_learn,
+  "JAX, a step per NumPy batch": jax_step,
+  "limit: products of these shapes": products,
+  "limit: a large product": large_product,
 }
 # Also take part where JAX has a GPU; there, the flushing of denormals means nothing.
 ON_A_GPU: dict[str, Callable[[Case], Callable[[], Any]]] = {
-    "mnist_mlp, deterministic": functools.partial(
-        ours, xla_flags="--xla_gpu_deterministic_ops=true"),
-    "mnist_mlp, no command buffers": functools.partial(
-        ours, xla_flags="--xla_gpu_enable_command_buffer="),
+  "mnist_mlp, deterministic": functools.partial(ours, xla_flags="--xla_gpu_deterministic_ops=true"),
+  "mnist_mlp, no command buffers": functools.partial(
+    ours, xla_flags="--xla_gpu_enable_command_buffer="
+  ),
 }
 
 

@@ -1,9 +1,9 @@
 """Draws the README's figures of runs and sweeps.
 
-    python -m mnist_mlp.main --config=configs/elastic.py --workdir=runs/elastic
-    python -m mnist_mlp.sweep --config=configs/sweep_seeds.py --workdir=runs/seeds
-    python -m mnist_mlp.sweep --config=configs/sweep_learning_rate.py --workdir=runs/lr
-    python scripts/figures.py --run=runs/elastic --seeds=runs/seeds --sweep=runs/lr
+python -m mnist_mlp.main --config=configs/elastic.py --workdir=runs/elastic
+python -m mnist_mlp.sweep --config=configs/sweep_seeds.py --workdir=runs/seeds
+python -m mnist_mlp.sweep --config=configs/sweep_learning_rate.py --workdir=runs/lr
+python scripts/figures.py --run=runs/elastic --seeds=runs/seeds --sweep=runs/lr
 """
 
 import argparse
@@ -25,9 +25,11 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 def main():
   parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
   parser.add_argument(
-      "--run", type=Path, required=True, help="workdir of a run with distortions: its test split")
+    "--run", type=Path, required=True, help="workdir of a run with distortions: its test split"
+  )
   parser.add_argument(
-      "--seeds", type=Path, required=True, help="workdir of a sweep over seeds: its curves")
+    "--seeds", type=Path, required=True, help="workdir of a sweep over seeds: its curves"
+  )
   parser.add_argument("--sweep", type=Path, required=True, help="workdir of a sweep: its figure")
   options = parser.parse_args()
   members = sorted((options.seeds / "members").glob("*"))
@@ -48,7 +50,8 @@ def main():
 
 def save(figure, name):
   Image.fromarray(figures.to_image(figure)).convert("RGB").quantize(128).save(
-      DOCS / f"{name}.png", optimize=True)
+    DOCS / f"{name}.png", optimize=True
+  )
 
 
 if __name__ == "__main__":

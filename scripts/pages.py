@@ -1,8 +1,8 @@
 """The parts of Markdown pages that scripts write: what stands between two comments.
 
-    <!-- NAME: scripts/SCRIPT.py -->
-    written
-    <!-- end of NAME -->
+<!-- NAME: scripts/SCRIPT.py -->
+written
+<!-- end of NAME -->
 """
 
 

@@ -17,10 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python -m mnist_mlp.main --config=configs/adam.py"
-PICTURES = {
-    "weights/first_layer": "first_layer.png",
-    "test/worst_mistakes": "worst_mistakes.png",
-}
+PICTURES = {"weights/first_layer": "first_layer.png", "test/worst_mistakes": "worst_mistakes.png"}
 
 
 def main():
@@ -43,7 +40,7 @@ def shorten(output, workdir):
   output = re.sub(r"^this run again.*\n", "", output, flags=re.MULTILINE)
   lines = output.replace(str(workdir), "runs/adam-20261121-120000").splitlines()
   epochs = [i for i, line in enumerate(lines) if line.startswith("epoch")]
-  kept = [*lines[:epochs[3]], "...", *lines[epochs[-1]:]]
+  kept = [*lines[: epochs[3]], "...", *lines[epochs[-1] :]]
   return "\n".join([f"$ {COMMAND}", *kept])
 
 

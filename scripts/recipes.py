@@ -44,16 +44,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # What others published for the method of a recipe: test error in per cent, and where.
 PUBLISHED = {
-    "adam": "1.60 (Keras's example)",
-    "elastic": "0.7 (Simard 2003)",
-    "committee of deep": "0.39 (Meier 2011, 25 nets)",
-    "deep": "0.35 (Ciresan 2010, 4 times the weights)",
-    "deep_big": "0.35 (Ciresan 2010)",
-    "dropout": "1.06 (Srivastava 2014)",
-    "lab_tanh": "12.93 (its program)",
-    "streamed": "about 2 (its program)",
-    "streamed loss.smallest_probability=1e-7 model.init=glorot model.init_scale=1":
-        "about 2 (its program)",
+  "adam": "1.60 (Keras's example)",
+  "elastic": "0.7 (Simard 2003)",
+  "committee of deep": "0.39 (Meier 2011, 25 nets)",
+  "deep": "0.35 (Ciresan 2010, 4 times the weights)",
+  "deep_big": "0.35 (Ciresan 2010)",
+  "dropout": "1.06 (Srivastava 2014)",
+  "lab_tanh": "12.93 (its program)",
+  "streamed": "about 2 (its program)",
+  "streamed loss.smallest_probability=1e-7 model.init=glorot model.init_scale=1": "about 2 (its program)",
 }
 
 _HELD_OUT = 1 / 12  # the share of train that is validation; 5,000 of MNIST
@@ -62,9 +61,11 @@ _RECIPES = flags.DEFINE_list("recipes", [], "names of files in configs/, without
 _SEEDS = flags.DEFINE_string("seeds", "0:5", "first:end, like a range, or a list: 0,3,4")
 _VALIDATE = flags.DEFINE_bool("validate", False, "hold out validation examples; never test")
 _OVERRIDE = flags.DEFINE_multi_string(
-    "override", [], "FIELD=VALUE of the config, without 'config.'; recorded with the results")
+  "override", [], "FIELD=VALUE of the config, without 'config.'; recorded with the results"
+)
 _COMMITTEE = flags.DEFINE_bool(
-    "committee", False, "also record the mean of what a recipe's seeds say (Meier et al. 2011)")
+  "committee", False, "also record the mean of what a recipe's seeds say (Meier et al. 2011)"
+)
 _RUNS = flags.DEFINE_string("runs", "runs/recipes", "folder of the runs")
 _RESULTS = flags.DEFINE_string("results", "results/recipes.json", "file of the results")
 _UPDATE = flags.DEFINE_bool("update", False, "bring README.md and configs/ up to date")
@@ -103,8 +104,12 @@ def main() -> None:
 
 
 def _add(
-    recipe: str, changes: Mapping[str, Any], seed: int | str, measured: Mapping[str, Any],
-    seconds: float | None) -> dict[str, Any]:
+  recipe: str,
+  changes: Mapping[str, Any],
+  seed: int | str,
+  measured: Mapping[str, Any],
+  seconds: float | None,
+) -> dict[str, Any]:
   """Records a seed or a committee in the file of results; returns all that it holds then."""
   path = Path(_RESULTS.value)
   results = read_results(path)  # Anew: another process may have added to them meanwhile.
@@ -139,13 +144,15 @@ def check_override(override: str) -> None:
     raise UsageError(f"--override is {override!r}, but must look like FIELD=VALUE")
   if name in ("seed", "data.validation_examples", "data.offline"):
     raise UsageError(
-        f"--override names {name}, which this script decides: seeds by --seeds, validation "
-        "examples by --validate, and a stand-in for the data is never used")
+      f"--override names {name}, which this script decides: seeds by --seeds, validation "
+      "examples by --validate, and a stand-in for the data is never used"
+    )
 
 
 def _prepare_data(config: Path) -> int:
   """Prepares the recipe's data, so that no run's time includes that; counts its train examples."""
   from mnist_mlp.data import dataset as data
+
   loaded = commandline.load_config(config)
   for override in _OVERRIDE.value:
     name, _, value = override.partition("=")
@@ -167,10 +174,16 @@ def _train(config: Path, seed: int, held_out: int) -> tuple[Path, float | None]:
   workdir = Path(_RUNS.value) / variant / f"seed-{seed}"
   fresh = not workdir.exists()
   command = [
-      sys.executable, "-m", "mnist_mlp.main", f"--config={config}", f"--workdir={workdir}",
-      f"--config.seed={seed}", "--config.data.offline=",
-      f"--config.data.validation_examples={held_out}",
-      *(f"--config.{override}" for override in _OVERRIDE.value)]
+    sys.executable,
+    "-m",
+    "mnist_mlp.main",
+    f"--config={config}",
+    f"--workdir={workdir}",
+    f"--config.seed={seed}",
+    "--config.data.offline=",
+    f"--config.data.validation_examples={held_out}",
+    *(f"--config.{override}" for override in _OVERRIDE.value),
+  ]
   print(f"{variant} seed {seed} ...", flush=True)
   started = time.perf_counter()
   log = workdir.with_name(f"seed-{seed}.log")
@@ -198,19 +211,22 @@ def _measure(*workdirs: Path) -> dict[str, Any]:
   # Here because JAX takes seconds, which a wrong flag need not wait for.
   from mnist_mlp.data import dataset as data
   from mnist_mlp.inference import pictures as inference
+
   results = [Workdir(workdir).result() for workdir in workdirs]
   for workdir, result in zip(workdirs, results, strict=True):
     if result["dataset"]["examples"]["validation"] or result["dataset"]["stand_in_for"]:
-      raise RunError(f"the run in {workdir} did not train on all of train; its test error is "
-                     "nobody's business")
+      raise RunError(
+        f"the run in {workdir} did not train on all of train; its test error is nobody's business"
+      )
   net = inference.load_nets(workdirs)
   test = data.load(net.config.data, report=lambda line: None).test
   measured = score(net.probabilities(net.logits(test.images)), test.labels)
   stored = results[0]["test"]["error_percent"]
   if len(results) == 1 and not math.isclose(measured["error"], stored, abs_tol=1e-3):
     raise RunError(
-        f"the checkpoint in {workdirs[0]} has {measured['error']}% test error, but its result.json "
-        f"says {stored}%")
+      f"the checkpoint in {workdirs[0]} has {measured['error']}% test error, but its result.json "
+      f"says {stored}%"
+    )
   return {**measured, "environment": results[0]["environment"]}
 
 
@@ -222,13 +238,13 @@ def score(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     labels: int [N].
   """
   from mnist_mlp.run.figures import expected_calibration_error
+
   wrong = probabilities.argmax(-1) != labels
   halves = np.array_split(wrong, 2)
   return {
-      "error": round(100 * float(wrong.mean()), 4),
-      "halves": [round(100 * float(half.mean()), 4) for half in halves],
-      "calibration_error": round(
-          100 * float(expected_calibration_error(labels, probabilities)), 3),
+    "error": round(100 * float(wrong.mean()), 4),
+    "halves": [round(100 * float(half.mean()), 4) for half in halves],
+    "calibration_error": round(100 * float(expected_calibration_error(labels, probabilities)), 3),
   }
 
 
@@ -257,14 +273,26 @@ def changes_to_default(config: ConfigDict) -> dict[str, Any]:
   default = config_lib.flatten(config_lib.default())
   ours = config_lib.flatten(config)
   apart = ("seed", "data.data_dir", "data.manual_dir", "data.offline", "data.validation_examples")
-  return json.loads(json.dumps({
-      name: value for name, value in sorted(ours.items())
-      if name not in apart and value != default[name]}))
+  return json.loads(
+    json.dumps(
+      {
+        name: value
+        for name, value in sorted(ours.items())
+        if name not in apart and value != default[name]
+      }
+    )
+  )
 
 
 def record(
-    results: dict[str, Any], recipe: str, overrides: Sequence[str], changes: Mapping[str, Any],
-    seed: int | str, measured: Mapping[str, Any], seconds: float | None) -> None:
+  results: dict[str, Any],
+  recipe: str,
+  overrides: Sequence[str],
+  changes: Mapping[str, Any],
+  seed: int | str,
+  measured: Mapping[str, Any],
+  seconds: float | None,
+) -> None:
   """Adds a seed, or a committee by the seeds of its members, to the results, in place.
 
   Seconds that are known already stay known; results of another config, from before the recipe was
@@ -279,9 +307,9 @@ def record(
     results["environments"].append(environment)
   old = entry["seeds"].get(str(seed), {})
   entry["seeds"][str(seed)] = {
-      **measured,
-      "environment": results["environments"].index(environment),
-      "seconds": old.get("seconds") if seconds is None else seconds,
+    **measured,
+    "environment": results["environments"].index(environment),
+    "seconds": old.get("seconds") if seconds is None else seconds,
   }
 
 
@@ -310,23 +338,34 @@ def _count(number: int, noun: str) -> str:
 
 def table(results: Mapping[str, Any]) -> str:
   """Returns a Markdown table of everything in the results, and where they were measured."""
-  columns = ("recipe", "published error, %", "error, % (seeds)", "on each half of test, %",
-             "calibration error, %", "seconds")
+  columns = (
+    "recipe",
+    "published error, %",
+    "error, % (seeds)",
+    "on each half of test, %",
+    "calibration error, %",
+    "seconds",
+  )
   rows = [columns, ["---"] * len(columns)]
   for name, entry in results["recipes"].items():
     seeds = entry["seeds"].values()
     halves = [statistics.mean(seed["halves"][half] for seed in seeds) for half in range(2)]
     seconds = [seed["seconds"] for seed in seeds if seed["seconds"] is not None]
-    rows.append((
-        f"`{name}`", PUBLISHED.get(re.sub(r"^committee of \d+", "committee of", name), "none"),
+    rows.append(
+      (
+        f"`{name}`",
+        PUBLISHED.get(re.sub(r"^committee of \d+", "committee of", name), "none"),
         f"{mean_and_std([seed['error'] for seed in seeds])} ({len(seeds)})",
         f"{halves[0]:.2f}, {halves[1]:.2f}",
         mean_and_std([seed["calibration_error"] for seed in seeds]),
-        f"{statistics.mean(seconds):.0f}" if seconds else "not measured"))
+        f"{statistics.mean(seconds):.0f}" if seconds else "not measured",
+      )
+    )
   machines = {
-      f"{e['devices']}, {_count(e['cpu_cores'], 'core')} of {e['processor']}, "
-      f"JAX {e['packages']['jax']}"
-      for e in results["environments"]}
+    f"{e['devices']}, {_count(e['cpu_cores'], 'core')} of {e['processor']}, "
+    f"JAX {e['packages']['jax']}"
+    for e in results["environments"]
+  }
   lines = ["| " + " | ".join(row) + " |" for row in rows]
   return "\n".join([*lines, "", "Measured on " + "; ".join(sorted(machines)) + "."])
 

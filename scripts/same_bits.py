@@ -22,40 +22,83 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
-    "data.name": "digits", "data.validation_examples": 200, "batch_size": 50, "num_epochs": 3,
-    "model.features": "(24,16)"}
+  "data.name": "digits",
+  "data.validation_examples": 200,
+  "batch_size": 50,
+  "num_epochs": 3,
+  "model.features": "(24,16)",
+}
 RATES = {"sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "adagrad": 0.02, "lion": 3e-4}
 ELASTIC = {
-    "augment.elastic_alpha": 34.0, "augment.rotation": 10.0, "augment.rotation_of": "(1,7)",
-    "augment.rotation_for_those": 5.0, "augment.scale": 0.1, "augment.shift": 1.0,
-    "augment.shear": 0.1}
+  "augment.elastic_alpha": 34.0,
+  "augment.rotation": 10.0,
+  "augment.rotation_of": "(1,7)",
+  "augment.rotation_for_those": 5.0,
+  "augment.scale": 0.1,
+  "augment.shift": 1.0,
+  "augment.shear": 0.1,
+}
 # One case for each value of the overrides that are all of one kind, and for each feature.
 CASES = {
-    **{name: {"optimizer.name": name, "optimizer.learning_rate": RATES.get(name, 0.003)}
-       for name in (
-           "sgd", "momentum", "nesterov", "adam", "adamw", "nadamw", "rmsprop", "adagrad", "lion",
-           "lamb", "muon", "schedule_free")},
-    "lbfgs": {"optimizer.name": "lbfgs", "batch_size": 1300, "num_epochs": 0, "num_steps": 12,
-              "eval_every_steps": 4},
-    "decay and clipping": {
-        "optimizer.name": "adamw", "optimizer.weight_decay": 0.05, "optimizer.clip_norm": 1.0,
-        "optimizer.max_norm": 2.0, "schedule.name": "cosine", "schedule.warmup_epochs": 0.5},
-    "dropout": {"model.dropout": 0.3, "model.input_dropout": 0.1},
-    "batch norm, EMA": {"model.norm": "batch", "ema.decay": 0.95, "schedule.name": "one_cycle"},
-    "layer norm, standardised": {
-        "model.norm": "layer", "model.inputs": "standardized", "model.activation": "gelu",
-        "schedule.name": "step"},
-    "augmentation": {**ELASTIC, "augment.clean_epochs": 1.0},
-    "augmentation to the end": ELASTIC,
-    "bfloat16": {"model.dtype": "bfloat16", "loss.label_smoothing": 0.1},
-    "adversarial, L2": {"loss.adversarial_radius": 1.0, "loss.l2": 1e-3},
-    "squared error": {"loss.name": "squared_error", "model.init": "he"},
-    "raw pixels": {"model.inputs": "raw", "model.init_scale": 0.3, "model.features": "()"},
-    "sigmoid": {"loss.name": "sigmoid_cross_entropy", "loss.mean_over_classes": "True",
-                "model.init": "normal", "model.init_scale": 0.1, "model.init_biases": "True"},
-    "clipped softmax": {"loss.smallest_probability": 1e-3, "model.init": "glorot"},
-    "checkpoints between evaluations": {
-        "eval_every_epochs": 2.0, "checkpoint_every_steps": 7, "num_steps": 61},
+  **{
+    name: {"optimizer.name": name, "optimizer.learning_rate": RATES.get(name, 0.003)}
+    for name in (
+      "sgd",
+      "momentum",
+      "nesterov",
+      "adam",
+      "adamw",
+      "nadamw",
+      "rmsprop",
+      "adagrad",
+      "lion",
+      "lamb",
+      "muon",
+      "schedule_free",
+    )
+  },
+  "lbfgs": {
+    "optimizer.name": "lbfgs",
+    "batch_size": 1300,
+    "num_epochs": 0,
+    "num_steps": 12,
+    "eval_every_steps": 4,
+  },
+  "decay and clipping": {
+    "optimizer.name": "adamw",
+    "optimizer.weight_decay": 0.05,
+    "optimizer.clip_norm": 1.0,
+    "optimizer.max_norm": 2.0,
+    "schedule.name": "cosine",
+    "schedule.warmup_epochs": 0.5,
+  },
+  "dropout": {"model.dropout": 0.3, "model.input_dropout": 0.1},
+  "batch norm, EMA": {"model.norm": "batch", "ema.decay": 0.95, "schedule.name": "one_cycle"},
+  "layer norm, standardised": {
+    "model.norm": "layer",
+    "model.inputs": "standardized",
+    "model.activation": "gelu",
+    "schedule.name": "step",
+  },
+  "augmentation": {**ELASTIC, "augment.clean_epochs": 1.0},
+  "augmentation to the end": ELASTIC,
+  "bfloat16": {"model.dtype": "bfloat16", "loss.label_smoothing": 0.1},
+  "adversarial, L2": {"loss.adversarial_radius": 1.0, "loss.l2": 1e-3},
+  "squared error": {"loss.name": "squared_error", "model.init": "he"},
+  "raw pixels": {"model.inputs": "raw", "model.init_scale": 0.3, "model.features": "()"},
+  "sigmoid": {
+    "loss.name": "sigmoid_cross_entropy",
+    "loss.mean_over_classes": "True",
+    "model.init": "normal",
+    "model.init_scale": 0.1,
+    "model.init_biases": "True",
+  },
+  "clipped softmax": {"loss.smallest_probability": 1e-3, "model.init": "glorot"},
+  "checkpoints between evaluations": {
+    "eval_every_epochs": 2.0,
+    "checkpoint_every_steps": 7,
+    "num_steps": 61,
+  },
 }
 SWEEP = """
 from mnist_mlp import config, sweeps
@@ -72,9 +115,9 @@ def sweep():
   yield {"optimizer.learning_rate": 0.003, "model.dropout": 0.2}
 """
 SWEEPS = {
-    "vmapped sweep": ("--engine=vmap",),
-    "vmapped sweep, halving": ("--engine=vmap", "--halving=2"),
-    "sweep in processes": ("--engine=processes", "--processes=2"),
+  "vmapped sweep": ("--engine=vmap",),
+  "vmapped sweep, halving": ("--engine=vmap", "--halving=2"),
+  "sweep in processes": ("--engine=processes", "--processes=2"),
 }
 
 
@@ -104,6 +147,7 @@ def record(folder, checkout, target, only):
 
 def work_of(folder, checkout):
   """Returns for each case the function that does it and returns its facts."""
+
   def lone(name, overrides):
     workdir = folder / name
     run(checkout, *arguments(overrides), f"--workdir={workdir}")
@@ -129,14 +173,22 @@ def work_of(folder, checkout):
 
 def arguments(overrides):
   fields = {**SMALL, **overrides}
-  return ["--config=configs/sgd.py", "--config.optimizer.name=adam",
-          *(f"--config.{name}={value}" for name, value in fields.items())]
+  return [
+    "--config=configs/sgd.py",
+    "--config.optimizer.name=adam",
+    *(f"--config.{name}={value}" for name, value in fields.items()),
+  ]
 
 
 def start(checkout, *command, module="mnist_mlp.main"):
   return subprocess.Popen(
-      [sys.executable, "-m", module, *command], cwd=checkout, stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONPATH": str(checkout)})
+    [sys.executable, "-m", module, *command],
+    cwd=checkout,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+    env={**os.environ, "PYTHONPATH": str(checkout)},
+  )
 
 
 def run(checkout, *command, module="mnist_mlp.main"):
@@ -162,10 +214,12 @@ def facts(workdir):
   saved = sorted((workdir / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
   result = workdir / "result.json"
   return {
-      "digest": json.loads((saved[-1] / "about" / "metadata").read_text())["digest"]
-                if saved else None,
-      "metrics": hashlib.sha256((workdir / "metrics.jsonl").read_bytes()).hexdigest(),
-      "test": json.loads(result.read_text())["test"] if result.exists() else None}
+    "digest": json.loads((saved[-1] / "about" / "metadata").read_text())["digest"]
+    if saved
+    else None,
+    "metrics": hashlib.sha256((workdir / "metrics.jsonl").read_bytes()).hexdigest(),
+    "test": json.loads(result.read_text())["test"] if result.exists() else None,
+  }
 
 
 def compare(before, after):

@@ -24,18 +24,27 @@ from tensorboard import program
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SIZE = (1400, 930)  # pixels
 SCALARS = "(train|validation)/(loss|accuracy)|learning_rate|gradient_norm"
-COLUMNS = ["loss.label_smoothing", "optimizer.learning_rate", "optimizer.weight_decay",
-           "validation/accuracy"]
+COLUMNS = [
+  "loss.label_smoothing",
+  "optimizer.learning_rate",
+  "optimizer.weight_decay",
+  "validation/accuracy",
+]
 COLORS = 128
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
   parser.add_argument(
-      "--runs", type=Path, nargs="+", required=True,
-      help="workdirs, compared under the names of their folders; the first one's images are shown")
+    "--runs",
+    type=Path,
+    nargs="+",
+    required=True,
+    help="workdirs, compared under the names of their folders; the first one's images are shown",
+  )
   parser.add_argument(
-      "--sweep", type=Path, required=True, help="workdir of configs/sweep_regularization.py")
+    "--sweep", type=Path, required=True, help="workdir of configs/sweep_regularization.py"
+  )
   options = parser.parse_args()
   if browser.missing():
     sys.exit(f"error: {browser.missing()} not found; Debian: apt install chromium chromium-driver")
@@ -43,8 +52,10 @@ def main():
     if not path.is_dir():
       sys.exit(f"error: there is no folder {path}")
   for take, paths, name in (
-      (take_scalars, options.runs, "scalars"), (take_images, options.runs[:1], "images"),
-      (take_hparams, [options.sweep / "members"], "hparams")):
+    (take_scalars, options.runs, "scalars"),
+    (take_images, options.runs[:1], "images"),
+    (take_hparams, [options.sweep / "members"], "hparams"),
+  ):
     with page_of(paths) as page:
       take(page)
       save(page, f"tensorboard_{name}.png")
@@ -59,9 +70,16 @@ def page_of(paths):
     for path in paths:
       Path("runs", path.name).symlink_to(path)
     server = program.TensorBoard()
-    server.configure((
-        "", "--logdir=runs", "--port=0", "--load_fast=false", "--reload_interval=0",
-        "--reload_task=blocking"))
+    server.configure(
+      (
+        "",
+        "--logdir=runs",
+        "--port=0",
+        "--load_fast=false",
+        "--reload_interval=0",
+        "--reload_task=blocking",
+      )
+    )
     with browser.tensorboard_page(server.launch(), *SIZE) as page:
       yield page
 
@@ -87,11 +105,14 @@ def take_hparams(page):
   """Opens the plots of the result over each swept field."""
   page.open("hparams")
   page.wait_for(page.hparams_table)
-  page.run("""
+  page.run(
+    """
 for (const box of deep('.hparam-checkbox, .metric-checkbox', document))
   if (box.checked != arguments[0].includes(box.textContent.trim())) box.click();
 deep('paper-tab', document).find(tab => /scatter/i.test(tab.textContent)).click();
-""", COLUMNS)
+""",
+    COLUMNS,
+  )
   visible = "deep('[name=LOG]', document).filter(button => button.offsetParent)"
   page.wait_for(lambda: page.run(f"return {visible}.length") == len(COLUMNS))
   page.run(f"{visible}.filter(button => /rate|decay/.test(button.id)).forEach(b => b.click())")

@@ -25,17 +25,20 @@ def main():
   # of PyTorch has none.
   sys.modules["tensorflow"] = None
   from torch.utils.tensorboard import SummaryWriter
+
   writer = SummaryWriter(str(out))
   for epoch in range(EPOCHS):
     total = train(splits["train"], step)
     loss, accuracy = evaluate(net, *splits["validation"])
-    for name, value in {"train/loss": total, "validation/loss": loss,
-                        "validation/accuracy": accuracy}.items():
+    for name, value in {
+      "train/loss": total,
+      "validation/loss": loss,
+      "validation/accuracy": accuracy,
+    }.items():
       writer.add_scalar(name, value, epoch)
     for name, value in net.named_parameters():
       writer.add_histogram(name, value, epoch)
-    torch.save(
-        {"net": net.state_dict(), "optimizer": optimizer.state_dict()}, out / f"{epoch}.pt")
+    torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict()}, out / f"{epoch}.pt")
     print(f"epoch {epoch + 1}/{EPOCHS}: {loss:.4f} {accuracy:.2%}", flush=True)
   print("test: {:.4f} {:.2%}".format(*evaluate(net, *splits["test"])))
   writer.close()
@@ -51,7 +54,7 @@ def train(split, step):
   order, total = torch.randperm(len(labels)), torch.zeros(())
   starts = range(0, len(labels) - CASE.batch_size + 1, CASE.batch_size)
   for start in starts:
-    rows = order[start:start + CASE.batch_size]
+    rows = order[start : start + CASE.batch_size]
     total += step(images[rows], labels[rows]).detach()
   return total / len(starts)
 

@@ -38,7 +38,8 @@ def _prepare_once(shared_dir, name, manual_dir=""):
     fcntl.flock(lock, fcntl.LOCK_EX)
     options = config.default().data
     options.update(
-        name=name, data_dir=str(folder), manual_dir=str(manual_dir), validation_examples=0)
+      name=name, data_dir=str(folder), manual_dir=str(manual_dir), validation_examples=0
+    )
     data.load(options)
   return folder
 
@@ -77,6 +78,7 @@ def trained_run(shared_dir, request):
 
 def _train(name, data_dir, workdir):
   from mnist_mlp.train import train_and_evaluate
+
   c = config.default()
   c.data.name, c.data.data_dir = name, str(data_dir)
   c.data.validation_examples = 2000 if name == "mnist" else 200

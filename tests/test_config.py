@@ -52,7 +52,8 @@ def test_json_reads_back_equal():
   back = config.from_json(config.to_json(c))
   assert config.flatten(back) == config.flatten(c)
   assert {k: type(v) for k, v in config.flatten(back).items()} == {
-      k: type(v) for k, v in config.flatten(c).items()}
+    k: type(v) for k, v in config.flatten(c).items()
+  }
   assert config.differences(c, back) == ""
   assert config.to_json(back) == config.to_json(c)
   assert back.is_locked
@@ -60,19 +61,24 @@ def test_json_reads_back_equal():
   assert config.from_json(config.to_json(c)).model.features == ()
 
 
-@pytest.mark.parametrize(("text", "part"), [
+@pytest.mark.parametrize(
+  ("text", "part"),
+  [
     ("{", "not valid JSON"),
     ("", "not valid JSON"),
     ("[1]", "not a JSON object"),
     ("{}", " is missing; start from mnist_mlp.config.default()"),
     ('{"sed": 1}', "config.sed is not a field; did you mean 'seed'?"),
-])
+  ],
+)
 def test_json_that_is_no_config(text, part):
   with pytest.raises(UsageError, match=re.escape(part)):
     config.from_json(text)
 
 
-@pytest.mark.parametrize(("path", "value", "parts"), [
+@pytest.mark.parametrize(
+  ("path", "value", "parts"),
+  [
     # Unknown fields.
     ("batchsize", 1, ["config.batchsize is not a field", "did you mean 'batch_size'?"]),
     ("optimizer__learning_rat", 1.0, ["did you mean 'optimizer.learning_rate'?"]),
@@ -127,37 +133,49 @@ def test_json_that_is_no_config(text, part):
     # Whole sections.
     ("model", 5, ["config.model is not a field"]),
     ("ema", {}, ["config.ema.decay is missing", "default()"]),
-])
+  ],
+)
 def test_wrong_value_gets_one_clear_message(path, value, parts):
   message = message_of(changed(**{path: value}))
   for part in parts:
     assert part in message
 
 
-@pytest.mark.parametrize(("changes", "parts"), [
+@pytest.mark.parametrize(
+  ("changes", "parts"),
+  [
     ({"num_epochs": 0.0}, ["num_epochs and config.num_steps are both 0"]),
     ({"eval_every_epochs": 0.0}, ["eval_every_epochs and config.eval_every_steps are both 0"]),
     ({"schedule__name": "step", "schedule__decay_every_epochs": 0.0}, ["decay_every_steps"]),
     ({"optimizer__name": "schedule_free", "optimizer__b1": 0.0}, ["config.optimizer.b1 is 0"]),
-    ({"optimizer__name": "schedule_free", "optimizer__max_norm": 1.0},
-     ["config.optimizer.max_norm is 1.0", "'schedule_free'"]),
+    (
+      {"optimizer__name": "schedule_free", "optimizer__max_norm": 1.0},
+      ["config.optimizer.max_norm is 1.0", "'schedule_free'"],
+    ),
     ({"optimizer__name": "lbfgs", "schedule__name": "cosine"}, ["config.schedule", "'lbfgs'"]),
     ({"optimizer__name": "lbfgs", "schedule__warmup_steps": 5}, ["without warm-up", "'lbfgs'"]),
     ({"augment__rotation_for_those": 9.0}, ["config.augment.rotation_for_those", "rotation_of"]),
     ({"optimizer__name": "lbfgs", "model__dropout": 0.5}, ["config.model.dropout", "'lbfgs'"]),
-    ({"loss__name": "squared_error", "loss__smallest_probability": 1e-7},
-     ["config.loss.smallest_probability", "'squared_error'"]),
-    ({"optimizer__name": "lbfgs", "loss__adversarial_radius": 0.5},
-     ["config.loss.adversarial_radius", "'lbfgs'"]),
+    (
+      {"loss__name": "squared_error", "loss__smallest_probability": 1e-7},
+      ["config.loss.smallest_probability", "'squared_error'"],
+    ),
+    (
+      {"optimizer__name": "lbfgs", "loss__adversarial_radius": 0.5},
+      ["config.loss.adversarial_radius", "'lbfgs'"],
+    ),
     ({"optimizer__name": "lbfgs", "model__norm": "batch"}, ["config.model.norm", "'lbfgs'"]),
-])
+  ],
+)
 def test_fields_that_do_not_go_together(changes, parts):
   message = message_of(changed(**changes))
   for part in parts:
     assert part in message
 
 
-@pytest.mark.parametrize("changes", [
+@pytest.mark.parametrize(
+  "changes",
+  [
     {"num_epochs": 0.0, "num_steps": 1},
     {"num_epochs": 3},  # An int serves as a float.
     {"optimizer__learning_rate": 0.0},
@@ -165,15 +183,15 @@ def test_fields_that_do_not_go_together(changes, parts):
     {"checkpoint_every_epochs": 0.0, "checkpoint_every_steps": 0},
     {"schedule__decay_every_epochs": 0.0},  # Not used by the constant schedule.
     {"seed": 2**32 - 1},
-])
+  ],
+)
 def test_unusual_but_right_values(changes):
   config.validate(changed(**changes))
 
 
-@pytest.mark.parametrize(("names", "table"), [
-    (config.ACTIVATIONS, model.ACTIVATIONS),
-    (config.LOSSES, losses.LOSSES),
-])
+@pytest.mark.parametrize(
+  ("names", "table"), [(config.ACTIVATIONS, model.ACTIVATIONS), (config.LOSSES, losses.LOSSES)]
+)
 def test_name_lists_are_those_of_the_code(names, table):
   assert names == tuple(table)
 
@@ -216,8 +234,12 @@ def read_names():
     for node in ast.walk(tree):
       if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
         attributes.add(node.attr)
-      if (isinstance(node, ast.Constant) and isinstance(node.value, str)
-          and id(node) not in docstrings and " " not in node.value):
+      if (
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in docstrings
+        and " " not in node.value
+      ):
         words.update(node.value.split("."))
   return attributes, words
 
@@ -253,7 +275,10 @@ def test_duration_prefers_steps():
 
 def test_flatten_joins_names_with_dots():
   assert config.flatten({"a": 1, "b": {"c": (2, 3), "d": {"e": ""}}}) == {
-      "a": 1, "b.c": (2, 3), "b.d.e": ""}
+    "a": 1,
+    "b.c": (2, 3),
+    "b.d.e": "",
+  }
 
 
 def test_differences_name_field_and_values():
@@ -262,7 +287,8 @@ def test_differences_name_field_and_values():
   new.seed = 3
   new.optimizer.name = "sgd"
   assert config.differences(old, new) == (
-      "config.optimizer.name: 'adam' -> 'sgd', config.seed: 0 -> 3")
+    "config.optimizer.name: 'adam' -> 'sgd', config.seed: 0 -> 3"
+  )
   with new.unlocked():
     del new.ema.decay
     new.extra = 1

@@ -25,11 +25,11 @@ class Affine(NamedTuple):
 
 
 def distort(
-    key: jax.Array,
-    images: jax.Array,
-    labels: jax.Array,
-    config: ConfigDict,
-    strengths: Mapping[str, jax.Array | float],
+  key: jax.Array,
+  images: jax.Array,
+  labels: jax.Array,
+  config: ConfigDict,
+  strengths: Mapping[str, jax.Array | float],
 ) -> jax.Array:
   """Distorts every image in a way of its own.
 
@@ -56,10 +56,7 @@ def distort(
 
 
 def draw_affine(
-    key: jax.Array,
-    labels: jax.Array,
-    config: ConfigDict,
-    strengths: Mapping[str, jax.Array | float],
+  key: jax.Array, labels: jax.Array, config: ConfigDict, strengths: Mapping[str, jax.Array | float]
 ) -> Affine:
   """Draws an affine map for each example, each number uniformly within plus or minus its strength.
 
@@ -84,16 +81,18 @@ def draw_affine(
   shear = draws[3] * strength("shear")
   cos, sin = jnp.cos(angle), jnp.sin(angle)
   # diag(1 / scale) @ [[1, 0], [shear, 1]] @ [[cos, sin], [-sin, cos]], on (row, column).
-  matrix = jnp.stack([
+  matrix = jnp.stack(
+    [
       jnp.stack([cos, sin]) / row_scale,
-      jnp.stack([shear * cos - sin, shear * sin + cos]) / column_scale])
+      jnp.stack([shear * cos - sin, shear * sin + cos]) / column_scale,
+    ]
+  )
   matrix = matrix.transpose(2, 0, 1)
   shift = strength("shift") * draws[4:6].T
   return Affine(matrix, -jnp.einsum("brc,bc->br", matrix, shift))
 
 
-def affine_coordinates(
-    affine: Affine, height: int, width: int) -> tuple[jax.Array, jax.Array]:
+def affine_coordinates(affine: Affine, height: int, width: int) -> tuple[jax.Array, jax.Array]:
   """Returns (row, column) of the point that each pixel is sampled at, float32 [B, H, W] each."""
   rows = jnp.arange(height, dtype=jnp.float32)[:, None] - (height - 1) / 2
   columns = jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2
@@ -178,6 +177,7 @@ def sample(images: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
   Returns:
     float32 [B, H', W', C].
   """
+
   def one_channel(image, rows, columns):
     return map_coordinates(image, [rows, columns], order=1, mode="constant")
 

@@ -9,20 +9,21 @@ import optax
 from ml_collections import ConfigDict
 
 LOSSES = {
-    "softmax_cross_entropy": optax.softmax_cross_entropy,
-    "sigmoid_cross_entropy":
-        lambda logits, targets: optax.sigmoid_binary_cross_entropy(logits, targets).sum(-1),
-    "squared_error": lambda logits, targets: optax.squared_error(logits, targets).sum(-1),
+  "softmax_cross_entropy": optax.softmax_cross_entropy,
+  "sigmoid_cross_entropy": lambda logits, targets: optax.sigmoid_binary_cross_entropy(
+    logits, targets
+  ).sum(-1),
+  "squared_error": lambda logits, targets: optax.squared_error(logits, targets).sum(-1),
 }
 
 
 def per_example(
-    name: str,
-    logits: jax.Array,
-    labels: jax.Array,
-    label_smoothing: jax.Array | float = 0.0,
-    mean_over_classes: bool = False,
-    smallest_probability: float = 0.0,
+  name: str,
+  logits: jax.Array,
+  labels: jax.Array,
+  label_smoothing: jax.Array | float = 0.0,
+  mean_over_classes: bool = False,
+  smallest_probability: float = 0.0,
 ) -> jax.Array:
   """Returns the loss of each example, float32 [batch].
 
@@ -48,13 +49,17 @@ def per_example(
 
 
 def configured(
-    config: ConfigDict, logits: jax.Array, labels: jax.Array,
-    label_smoothing: jax.Array | float
+  config: ConfigDict, logits: jax.Array, labels: jax.Array, label_smoothing: jax.Array | float
 ) -> jax.Array:
   """Returns `per_example` as `config.loss` has it, but for the smoothing, which may be traced."""
   return per_example(
-      config.name, logits, labels, label_smoothing, config.mean_over_classes,
-      config.smallest_probability)
+    config.name,
+    logits,
+    labels,
+    label_smoothing,
+    config.mean_over_classes,
+    config.smallest_probability,
+  )
 
 
 def l2_penalty(params: Any, strength: jax.Array | float) -> jax.Array:

@@ -10,14 +10,14 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "relu": nn.relu,
-    "tanh": nn.tanh,
-    "gelu": nn.gelu,
-    "silu": nn.silu,
-    "sigmoid": nn.sigmoid,
-    "elu": nn.elu,
-    # LeCun et al., Efficient BackProp, 1998, section 4.4.
-    "scaled_tanh": lambda x: 1.7159 * jnp.tanh(x * (2 / 3)),
+  "relu": nn.relu,
+  "tanh": nn.tanh,
+  "gelu": nn.gelu,
+  "silu": nn.silu,
+  "sigmoid": nn.sigmoid,
+  "elu": nn.elu,
+  # LeCun et al., Efficient BackProp, 1998, section 4.4.
+  "scaled_tanh": lambda x: 1.7159 * jnp.tanh(x * (2 / 3)),
 }
 
 
@@ -30,10 +30,10 @@ def kernel_initializer(name: str, scale: float) -> Callable:
     scale: the standard deviation of 'normal', a factor on that of the others.
   """
   initializers = {
-      "default": nn.initializers.variance_scaling(scale**2, "fan_in", "truncated_normal"),
-      "he": nn.initializers.variance_scaling(2 * scale**2, "fan_in", "truncated_normal"),
-      "glorot": nn.initializers.variance_scaling(scale**2, "fan_avg", "uniform"),
-      "normal": nn.initializers.normal(scale),
+    "default": nn.initializers.variance_scaling(scale**2, "fan_in", "truncated_normal"),
+    "he": nn.initializers.variance_scaling(2 * scale**2, "fan_in", "truncated_normal"),
+    "glorot": nn.initializers.variance_scaling(scale**2, "fan_avg", "uniform"),
+    "normal": nn.initializers.normal(scale),
   }
   return initializers[name]
 
@@ -60,12 +60,12 @@ class MLP(nn.Module):
 
   @nn.compact
   def __call__(
-      self,
-      images: jax.Array,
-      *,
-      train: bool = False,
-      dropout: jax.Array | float | None = None,
-      input_dropout: jax.Array | float | None = None,
+    self,
+    images: jax.Array,
+    *,
+    train: bool = False,
+    dropout: jax.Array | float | None = None,
+    input_dropout: jax.Array | float | None = None,
   ) -> jax.Array:
     """Classifies images.
 
@@ -102,11 +102,11 @@ class MLP(nn.Module):
   def _dense(self, width: int, use_bias: bool = True, **options) -> nn.Dense:
     zeros, normal = nn.initializers.zeros_init(), nn.initializers.normal(self.init_scale)
     return nn.Dense(
-        width,
-        use_bias=use_bias,
-        kernel_init=kernel_initializer(self.init_name, self.init_scale),
-        bias_init=normal if self.init_biases else zeros,
-        **options,
+      width,
+      use_bias=use_bias,
+      kernel_init=kernel_initializer(self.init_name, self.init_scale),
+      bias_init=normal if self.init_biases else zeros,
+      **options,
     )
 
   def _normalize(self, x: jax.Array, train: bool) -> jax.Array:
@@ -158,8 +158,10 @@ def low_precision_product(dtype: str) -> Callable[..., jax.Array]:
   Returns:
     A function of float32 x [batch, inputs] and kernel [inputs, outputs].
   """
+
   def product(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
     return _low_precision_product(x, kernel, dtype)
+
   return product
 
 
@@ -212,6 +214,13 @@ def create_model(config: ConfigDict, num_classes: int) -> MLP:
   """Returns the module that `config.model` describes."""
   c = config.model
   return MLP(
-      features=tuple(c.features), num_classes=num_classes, activation=c.activation, norm=c.norm,
-      init_name=c.init, init_scale=c.init_scale, init_biases=c.init_biases, inputs=c.inputs,
-      dtype=c.dtype)
+    features=tuple(c.features),
+    num_classes=num_classes,
+    activation=c.activation,
+    norm=c.norm,
+    init_name=c.init,
+    init_scale=c.init_scale,
+    init_biases=c.init_biases,
+    inputs=c.inputs,
+    dtype=c.dtype,
+  )

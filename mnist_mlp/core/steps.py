@@ -34,11 +34,11 @@ _PARAMS, _ORDER, _NOISE, _AUGMENT = range(4)
 
 # The scalars outside of the optimizer that a sweep may vary: they live in the state, traced.
 SCALARS = {
-    "label_smoothing": "loss.label_smoothing",
-    "l2": "loss.l2",
-    "dropout": "model.dropout",
-    "input_dropout": "model.input_dropout",
-    **{name: f"augment.{name}" for name in AUGMENTATIONS},
+  "label_smoothing": "loss.label_smoothing",
+  "l2": "loss.l2",
+  "dropout": "model.dropout",
+  "input_dropout": "model.input_dropout",
+  **{name: f"augment.{name}" for name in AUGMENTATIONS},
 }
 
 
@@ -83,15 +83,16 @@ class Traced(NamedTuple):
 
   seed: np.uint32
   hyperparameters: dict[str, np.float32]  # the names of optimizer.HYPERPARAMETERS
-  scalars: dict[str, np.float32]          # the names of SCALARS
+  scalars: dict[str, np.float32]  # the names of SCALARS
 
 
 def traced(config: ConfigDict) -> Traced:
   """Returns the traced values of a config."""
   return Traced(
-      np.uint32(config.seed),
-      {name: np.float32(config.optimizer[name]) for name in HYPERPARAMETERS},
-      {name: np.float32(_field(config, path)) for name, path in SCALARS.items()})
+    np.uint32(config.seed),
+    {name: np.float32(config.optimizer[name]) for name in HYPERPARAMETERS},
+    {name: np.float32(_field(config, path)) for name, path in SCALARS.items()},
+  )
 
 
 def create_train_state(config: ConfigDict, dataset: Dataset) -> TrainState:
@@ -111,8 +112,12 @@ def initializer(config: ConfigDict, dataset: Dataset) -> Callable[[Traced], Trai
   it uses everything but the traced values.
   """
   return functools.partial(
-      _init, config, dataset, create_model(config, dataset.num_classes),
-      create_optimizer(config, *reversed(run_length(config, dataset.train.num_examples))))
+    _init,
+    config,
+    dataset,
+    create_model(config, dataset.num_classes),
+    create_optimizer(config, *reversed(run_length(config, dataset.train.num_examples))),
+  )
 
 
 def _init(config, dataset, model, tx, values: Traced) -> TrainState:
@@ -121,17 +126,25 @@ def _init(config, dataset, model, tx, values: Traced) -> TrainState:
   params = variables.pop("params")
   if config.model.inputs == "standardized":
     variables["input_statistics"] = jax.tree.map(
-        jnp.asarray, input_statistics(dataset.train.images))
+      jnp.asarray, input_statistics(dataset.train.images)
+    )
   ema = {"params": params, "model_state": variables} if config.ema.decay else {}
   length = run_length(config, dataset.train.num_examples)
   clean_steps = duration(config.augment, "clean", length.steps_per_epoch)
   # Not that of `tx`, which holds the config's own values: some optimizers copy them to their state.
   own_tx = create_optimizer(config, *reversed(length), values.hyperparameters)
   return TrainState(
-      step=jnp.zeros((), jnp.int32), apply_fn=model.apply, params=params, tx=tx,
-      opt_state=own_tx.init(params), seed=values.seed, scalars=values.scalars,
-      model_state=variables, ema=ema,
-      distorted_steps=length.total_steps - clean_steps)
+    step=jnp.zeros((), jnp.int32),
+    apply_fn=model.apply,
+    params=params,
+    tx=tx,
+    opt_state=own_tx.init(params),
+    seed=values.seed,
+    scalars=values.scalars,
+    model_state=variables,
+    ema=ema,
+    distorted_steps=length.total_steps - clean_steps,
+  )
 
 
 def input_statistics(images: np.ndarray) -> dict[str, np.float32]:
@@ -150,8 +163,8 @@ def _field(config: Mapping[str, Any], path: str) -> Any:
 class Gradient(NamedTuple):
   """What one batch says about the parameters."""
 
-  value: jax.Array             # float32 [], the objective
-  grads: Any                   # like params
+  value: jax.Array  # float32 [], the objective
+  grads: Any  # like params
   metrics: TrainMetrics
   model_state: dict[str, Any]  # updated batch statistics
 
@@ -160,18 +173,21 @@ def _forward(params, state, images, labels, config):
   """Returns losses [batch], and (correct [batch], model_state)."""
   c, s = config.model, state.scalars
   logits, model_state = state.apply_fn(
-      {"params": params, **state.model_state}, images, train=True,
-      dropout=s["dropout"] if c.dropout else None,
-      input_dropout=s["input_dropout"] if c.input_dropout else None,
-      rngs={"dropout": random_key(state.seed, _NOISE, state.step)}, mutable=["batch_stats"])
+    {"params": params, **state.model_state},
+    images,
+    train=True,
+    dropout=s["dropout"] if c.dropout else None,
+    input_dropout=s["input_dropout"] if c.input_dropout else None,
+    rngs={"dropout": random_key(state.seed, _NOISE, state.step)},
+    mutable=["batch_stats"],
+  )
   correct = jnp.argmax(logits, -1) == labels
   loss = losses.configured(config.loss, logits, labels, s["label_smoothing"])
   return loss, (correct, {**state.model_state, **model_state})
 
 
 def adversarial_images(
-    params: Any, state: TrainState, images: jax.Array, labels: jax.Array,
-    config: FrozenConfigDict
+  params: Any, state: TrainState, images: jax.Array, labels: jax.Array, config: FrozenConfigDict
 ) -> jax.Array:
   """Moves each image along the gradient of its loss, by the Euclidean length adversarial_radius.
 
@@ -191,8 +207,7 @@ def adversarial_images(
   """
   fixed = jax.lax.stop_gradient(params)
   images = images.astype(jnp.float32)
-  slopes = jax.grad(
-      lambda images: _forward(fixed, state, images, labels, config)[0].sum())(images)
+  slopes = jax.grad(lambda images: _forward(fixed, state, images, labels, config)[0].sum())(images)
   lengths = jnp.sqrt(jnp.square(slopes).sum((1, 2, 3), keepdims=True))
   return images + 255.0 * config.loss.adversarial_radius * slopes / jnp.maximum(lengths, 1e-12)
 
@@ -212,6 +227,7 @@ def _objective(params, state, images, labels, config):
 def _distorted(state, images, labels, config):
   """Returns distorted images, float32; in the clean last steps, the images as they are."""
   from mnist_mlp.core import augment  # Here so that a fork that distorts nothing can delete it.
+
   key = random_key(state.seed, _AUGMENT, state.step)
 
   def distort():
@@ -220,7 +236,8 @@ def _distorted(state, images, labels, config):
   if not (config.augment.clean_epochs or config.augment.clean_steps):
     return distort()
   return jax.lax.cond(
-      state.step < state.distorted_steps, distort, lambda: images.astype(jnp.float32))
+    state.step < state.distorted_steps, distort, lambda: images.astype(jnp.float32)
+  )
 
 
 def gradient(state: TrainState, images, labels, config: FrozenConfigDict) -> Gradient:
@@ -229,7 +246,8 @@ def gradient(state: TrainState, images, labels, config: FrozenConfigDict) -> Gra
   if any(config.augment[name] for name in AUGMENTATIONS):
     images = _distorted(state, images, labels, config)
   (value, (loss, correct, model_state)), grads = jax.value_and_grad(_objective, has_aux=True)(
-      state.params, state, images, labels, config)
+    state.params, state, images, labels, config
+  )
   metrics = TrainMetrics.single_from_model_output(loss=loss, correct=correct, step=state.step + 1)
   return Gradient(value, grads, metrics, model_state)
 
@@ -239,11 +257,12 @@ def _updates(state, g: Gradient, images, labels, config):
     return _objective(params, state, images, labels, config)[0]
 
   return state.tx.update(
-      g.grads, state.opt_state, state.params, value=g.value, grad=g.grads, value_fn=value_fn)
+    g.grads, state.opt_state, state.params, value=g.value, grad=g.grads, value_fn=value_fn
+  )
 
 
 def train_step(
-    state: TrainState, images: jax.Array, labels: jax.Array, config: FrozenConfigDict
+  state: TrainState, images: jax.Array, labels: jax.Array, config: FrozenConfigDict
 ) -> tuple[TrainState, TrainMetrics]:
   """Takes one optimizer step on a batch: uint8 [B, H, W, C] images, int32 [B] labels."""
   g = gradient(state, images, labels, config)
@@ -258,7 +277,8 @@ def train_step(
     new = {"params": params, "model_state": g.model_state}
     ema = optax.incremental_update(new, ema, 1.0 - decay)
   state = state.replace(
-      step=state.step + 1, params=params, opt_state=opt_state, model_state=g.model_state, ema=ema)
+    step=state.step + 1, params=params, opt_state=opt_state, model_state=g.model_state, ema=ema
+  )
   return state, g.metrics
 
 
@@ -279,16 +299,17 @@ def _batch(images, labels, order, index, size):
 
 
 @functools.partial(
-    jax.jit, static_argnames=("config", "epochs", "steps"), donate_argnames=("state",))
+  jax.jit, static_argnames=("config", "epochs", "steps"), donate_argnames=("state",)
+)
 def train_chunk(
-    state: TrainState,
-    metrics: TrainMetrics,
-    images: jax.Array,
-    labels: jax.Array,
-    *,
-    config: FrozenConfigDict,
-    epochs: int,
-    steps: int,
+  state: TrainState,
+  metrics: TrainMetrics,
+  images: jax.Array,
+  labels: jax.Array,
+  *,
+  config: FrozenConfigDict,
+  epochs: int,
+  steps: int,
 ) -> tuple[TrainState, TrainMetrics]:
   """Takes `steps` steps in each of `epochs` epochs as one program: `lax.scan` over `train_step`.
 
@@ -319,20 +340,20 @@ def train_chunk(
 
 @functools.partial(jax.jit, static_argnames=("config",))
 def norms(
-    state: TrainState, images: jax.Array, labels: jax.Array, *, config: FrozenConfigDict
+  state: TrainState, images: jax.Array, labels: jax.Array, *, config: FrozenConfigDict
 ) -> dict[str, jax.Array]:
   """Returns global norms, float32 []: of the parameters, and of a gradient and its update.
 
   The gradient is that of the first batch_size examples. A program of its own, run at evaluations,
   so that training steps do not pay for it.
   """
-  batch = images[:config.batch_size], labels[:config.batch_size]
+  batch = images[: config.batch_size], labels[: config.batch_size]
   g = gradient(state, *batch, config)
   updates, _ = _updates(state, g, *batch, config)
   return {
-      "parameter_norm": optax.tree.norm(state.params),
-      "gradient_norm": optax.tree.norm(g.grads),
-      "update_norm": optax.tree.norm(updates),
+    "parameter_norm": optax.tree.norm(state.params),
+    "gradient_norm": optax.tree.norm(g.grads),
+    "update_norm": optax.tree.norm(updates),
   }
 
 
@@ -345,9 +366,7 @@ def evaluation_variables(state: TrainState, config: ConfigDict) -> dict[str, Any
 
 
 @functools.partial(jax.jit, static_argnames=("config",))
-def predict_logits(
-    state: TrainState, images: jax.Array, *, config: FrozenConfigDict
-) -> jax.Array:
+def predict_logits(state: TrainState, images: jax.Array, *, config: FrozenConfigDict) -> jax.Array:
   """Returns the logits of every image, float32 [N, classes], for uint8 [N, H, W, C].
 
   Works in batches of config.eval_batch_size; the last one is padded, its padding cut off.
@@ -361,12 +380,12 @@ def predict_logits(
     return None, state.apply_fn(variables, batch)
 
   logits = jax.lax.scan(one_batch, None, rows)[1]
-  return logits.reshape(-1, logits.shape[-1])[:len(images)]
+  return logits.reshape(-1, logits.shape[-1])[: len(images)]
 
 
 @functools.partial(jax.jit, static_argnames=("config",))
 def evaluate_and_predict(
-    state: TrainState, images: jax.Array, labels: jax.Array, *, config: FrozenConfigDict
+  state: TrainState, images: jax.Array, labels: jax.Array, *, config: FrozenConfigDict
 ) -> tuple[EvalMetrics, jax.Array]:
   """Returns loss and accuracy over every example of a split, and the logits of `predict_logits`."""
   logits = predict_logits(state, images, config=config)
@@ -377,7 +396,7 @@ def evaluate_and_predict(
 
 @functools.partial(jax.jit, static_argnames=("config",))
 def evaluate(
-    state: TrainState, images: jax.Array, labels: jax.Array, *, config: FrozenConfigDict
+  state: TrainState, images: jax.Array, labels: jax.Array, *, config: FrozenConfigDict
 ) -> EvalMetrics:
   """Returns loss and accuracy over every example of a split."""
   return evaluate_and_predict(state, images, labels, config=config)[0]
@@ -391,8 +410,7 @@ def snapshot(tree: Any) -> Any:
 
 def create_mesh() -> jax.sharding.Mesh:
   """Returns the mesh of all devices along one axis, 'data'; for `jax.set_mesh`."""
-  return jax.make_mesh(
-      (jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+  return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
 
 
 def replicated() -> jax.sharding.Sharding:

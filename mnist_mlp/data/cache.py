@@ -84,14 +84,16 @@ def lock(folder: Path, report: Report) -> Iterator[str]:
 def write(name: str, folder: Path, arrays: Arrays, prepared: Path) -> str:
   """Replaces the cache of a dataset; returns '', or in words why it cannot. Needs the lock."""
   unfinished, target = scratch(folder) / "cache", place(name, folder)
-  facts = json.dumps({
+  facts = json.dumps(
+    {
       "made_by": _maker(),
       "prepared": str(prepared.relative_to(folder)),
       "identity": _identity(prepared),
       "version": arrays.version,
       "class_names": arrays.class_names,
       "fingerprint": arrays.fingerprint,
-  })
+    }
+  )
   try:
     shutil.rmtree(target, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -112,20 +114,33 @@ def read(name: str, folder: Path) -> Arrays | None:
     checksum, text = (kept / "facts.json").read_text().split("\n")
     facts = json.loads(text)
     train, test = (
-        Split(*(np.asarray(np.load(kept / f"{split}_{field}.npy", mmap_mode="r"))
-                for field in Split._fields)) for split in ("train", "test"))
+      Split(
+        *(
+          np.asarray(np.load(kept / f"{split}_{field}.npy", mmap_mode="r"))
+          for field in Split._fields
+        )
+      )
+      for split in ("train", "test")
+    )
     prepared = folder / facts["prepared"]
     valid = (
-        checksum == f"{zlib.crc32(text.encode()):08x}"
-        and facts["made_by"] == _maker()
-        and facts["identity"] == _identity(prepared)
-        and facts["fingerprint"] == fingerprint(train, test))
+      checksum == f"{zlib.crc32(text.encode()):08x}"
+      and facts["made_by"] == _maker()
+      and facts["identity"] == _identity(prepared)
+      and facts["fingerprint"] == fingerprint(train, test)
+    )
   except Exception:  # Whatever is wrong with a cache, it is no more than a cache.
     return None
   if not valid:
     return None
-  return Arrays(facts["version"], tuple(facts["class_names"]), train, test,
-                facts["fingerprint"], describe(prepared))
+  return Arrays(
+    facts["version"],
+    tuple(facts["class_names"]),
+    train,
+    test,
+    facts["fingerprint"],
+    describe(prepared),
+  )
 
 
 def describe(prepared: str | Path) -> str:
@@ -139,8 +154,9 @@ def _maker() -> list:
 
 def _identity(prepared: Path) -> list[list]:
   """Returns what changes whenever the prepared files do."""
-  return [[path.name, path.stat().st_size, path.stat().st_mtime_ns]
-          for path in sorted(prepared.iterdir())]
+  return [
+    [path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in sorted(prepared.iterdir())
+  ]
 
 
 def fingerprint(*splits: Split) -> str:

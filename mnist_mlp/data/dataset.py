@@ -29,23 +29,24 @@ from mnist_mlp.data.cache import Arrays, Report, Split
 from mnist_mlp.errors import RunError, UsageError, UserError, did_you_mean, listing
 
 _EMBEDDED = {"digits": "1.0.0"}  # name: version, known without importing TFDS
-_FULL_SIZE = 60_000    # train examples that `validation_examples` is meant for, before a stand-in
-_PROBE_SECONDS = 6.0   # within which the hosts of a dataset's files must answer
-_BATCH = 1000          # records decoded at a time, three times as fast as one by one
+_FULL_SIZE = 60_000  # train examples that `validation_examples` is meant for, before a stand-in
+_PROBE_SECONDS = 6.0  # within which the hosts of a dataset's files must answer
+_BATCH = 1000  # records decoded at a time, three times as fast as one by one
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
   """A dataset's three splits, and what a result must say about them."""
 
-  name: str                     # as TFDS knows it: 'mnist', 'emnist/digits'; or of one's folder
+  name: str  # as TFDS knows it: 'mnist', 'emnist/digits'; or of one's folder
   version: str
   train: Split
-  validation: Split             # the last examples of TFDS's train split; may be empty
+  validation: Split  # the last examples of TFDS's train split; may be empty
   test: Split
   class_names: tuple[str, ...]
-  fingerprint: str              # hex digest of TFDS's whole train and test splits
-  stand_in_for: str             # the dataset that could not be had, or ''
-  source: str                   # one line: where the data came from
+  fingerprint: str  # hex digest of TFDS's whole train and test splits
+  stand_in_for: str  # the dataset that could not be had, or ''
+  source: str  # one line: where the data came from
 
   @property
   def num_classes(self) -> int:
@@ -60,15 +61,16 @@ class Dataset:
   def describe(self) -> dict[str, Any]:
     """Returns what identifies the data, ready for JSON."""
     return {
-        "name": self.name,
-        "version": self.version,
-        "fingerprint": self.fingerprint,
-        "stand_in_for": self.stand_in_for,
-        "num_classes": self.num_classes,
-        "class_names": list(self.class_names),
-        "image_shape": list(self.image_shape),
-        "examples": {
-            split: getattr(self, split).num_examples for split in ("train", "validation", "test")},
+      "name": self.name,
+      "version": self.version,
+      "fingerprint": self.fingerprint,
+      "stand_in_for": self.stand_in_for,
+      "num_classes": self.num_classes,
+      "class_names": list(self.class_names),
+      "image_shape": list(self.image_shape),
+      "examples": {
+        split: getattr(self, split).num_examples for split in ("train", "validation", "test")
+      },
     }
 
 
@@ -94,22 +96,27 @@ def load(options: ConfigDict, *, report: Report = print, only: str | None = None
   examples, total = options.validation_examples, arrays.train.num_examples
   if stand_in_for and examples:
     examples = max(1, round(examples * total / _FULL_SIZE))
-    report(f"data: {name} stands in for {stand_in_for}, so validation_examples is {examples} "
-           f"rather than {options.validation_examples}, the same share of train")
+    report(
+      f"data: {name} stands in for {stand_in_for}, so validation_examples is {examples} "
+      f"rather than {options.validation_examples}, the same share of train"
+    )
   if examples >= total:
-    raise UsageError(f"config.data.validation_examples is {options.validation_examples}, but must "
-                     f"be less than the {total} train examples of {name}")
+    raise UsageError(
+      f"config.data.validation_examples is {options.validation_examples}, but must "
+      f"be less than the {total} train examples of {name}"
+    )
   cut = total - examples
   return Dataset(
-      name=name,
-      version=arrays.version,
-      train=Split(arrays.train.images[:cut], arrays.train.labels[:cut]),
-      validation=Split(arrays.train.images[cut:], arrays.train.labels[cut:]),
-      test=arrays.test,
-      class_names=arrays.class_names,
-      fingerprint=arrays.fingerprint,
-      stand_in_for=stand_in_for,
-      source=arrays.source)
+    name=name,
+    version=arrays.version,
+    train=Split(arrays.train.images[:cut], arrays.train.labels[:cut]),
+    validation=Split(arrays.train.images[cut:], arrays.train.labels[cut:]),
+    test=arrays.test,
+    class_names=arrays.class_names,
+    fingerprint=arrays.fingerprint,
+    stand_in_for=stand_in_for,
+    source=arrays.source,
+  )
 
 
 def _data_folder(data_dir: str) -> Path:
@@ -121,7 +128,7 @@ def _data_folder(data_dir: str) -> Path:
 class _Registered:
   """A dataset that TFDS knows by name. `files.Source` has the same members."""
 
-  name: str        # as people call it
+  name: str  # as people call it
   manual_dir: str
 
   @property
@@ -144,7 +151,8 @@ class _Registered:
 
 
 def _obtain(
-    options: ConfigDict, folder: Path, report: Report, only: str | None) -> tuple[str, Arrays]:
+  options: ConfigDict, folder: Path, report: Report, only: str | None
+) -> tuple[str, Arrays]:
   """Returns the name and the arrays of the dataset asked for, or of its stand-in."""
   name = only or options.name
   try:
@@ -156,14 +164,15 @@ def _obtain(
       raise RunError(f"this run was started on {only!r} and needs it to go on: {error}") from error
     if not (isinstance(error, _UnavailableError) and options.offline):
       raise
-    report(f"data: {error}\ndata: going on with {options.offline!r} INSTEAD of {name!r}; "
-           "--config.data.offline= makes this an error")
+    report(
+      f"data: {error}\ndata: going on with {options.offline!r} INSTEAD of {name!r}; "
+      "--config.data.offline= makes this an error"
+    )
   stand_in = _Registered(options.offline, options.manual_dir)
   return options.offline, _through_tfds(stand_in, folder, report)
 
 
-def _own_files(
-    path: str, folder: Path, report: Report, only: str | None) -> tuple[str, Arrays]:
+def _own_files(path: str, folder: Path, report: Report, only: str | None) -> tuple[str, Arrays]:
   source = files.find(path)
   if only not in (None, source.name):
     raise RunError(f"config.data.files names another dataset, {source.name!r}")
@@ -171,8 +180,7 @@ def _own_files(
   return source.name, _through_tfds(source, folder, report)
 
 
-def _through_tfds(
-    dataset: _Registered | files.Source, folder: Path, report: Report) -> Arrays:
+def _through_tfds(dataset: _Registered | files.Source, folder: Path, report: Report) -> Arrays:
   """Returns the arrays from the cache, else from the prepared files, which are made if need be."""
   name, key = dataset.name, dataset.key
   arrays = _read_cache(key, folder)
@@ -217,16 +225,21 @@ def _open_builder(name: str, folder: Path) -> Any:
   import tensorflow_datasets as tfds
 
   from mnist_mlp.data import digits  # noqa: F401, registers itself
+
   base, slash, config = name.partition("/")
   # Not by tfds.builder's own error, which asks the network for community datasets.
   known = tfds.list_builders(with_community_datasets=False)
   if base not in known:
-    raise UsageError(f"config.data.name is {name!r}, which is not a dataset of TFDS"
-                     + did_you_mean(base.lower(), known))
+    raise UsageError(
+      f"config.data.name is {name!r}, which is not a dataset of TFDS"
+      + did_you_mean(base.lower(), known)
+    )
   configs = tfds.builder_cls(base).builder_configs
   if slash and config not in configs:
-    raise UsageError(f"config.data.name is {name!r}, but {base} has no variant {config!r}"
-                     + did_you_mean(config, configs))
+    raise UsageError(
+      f"config.data.name is {name!r}, but {base} has no variant {config!r}"
+      + did_you_mean(config, configs)
+    )
   try:
     builder = tfds.builder(name, data_dir=folder)
   except Exception as error:
@@ -239,11 +252,15 @@ def _check_features(name: str, info: Any, kinds: Any) -> None:
   keys = info.supervised_keys or ()
   image, label = [info.features[key] for key in keys] if len(keys) == 2 else (None, None)
   if not (isinstance(image, kinds.Image) and isinstance(label, kinds.ClassLabel)):
-    raise UsageError(f"config.data.name is {name!r}, which is not image classification: "
-                     "its examples are not pairs of one image and one class")
+    raise UsageError(
+      f"config.data.name is {name!r}, which is not image classification: "
+      "its examples are not pairs of one image and one class"
+    )
   if None in image.shape or image.np_dtype != np.uint8:
-    raise UsageError(f"config.data.name is {name!r}, whose images, {np.dtype(image.np_dtype)} "
-                     f"{image.shape}, are not uint8 of one fixed size")
+    raise UsageError(
+      f"config.data.name is {name!r}, whose images, {np.dtype(image.np_dtype)} "
+      f"{image.shape}, are not uint8 of one fixed size"
+    )
 
 
 def _is_prepared(builder: Any) -> bool:
@@ -263,10 +280,11 @@ def _find_origin(name: str, folder: Path, builder: Any, manual_dir: str) -> str:
     return f"a download of {sum(info.size for info in files.values()) / 1e6:.1f} MB"
   names = listing(info.filename or url for url, info in list(files.items())[:6])
   raise _UnavailableError(
-      f"{name} is not prepared in {folder}, and its original files cannot be had: {problem}.\n"
-      f"To use it, set config.data.manual_dir to a folder with them ({names}), "
-      "or config.data.data_dir to a TFDS folder in which it is prepared. "
-      "To do without it, set config.data.offline to 'digits'.")
+    f"{name} is not prepared in {folder}, and its original files cannot be had: {problem}.\n"
+    f"To use it, set config.data.manual_dir to a folder with them ({names}), "
+    "or config.data.data_dir to a TFDS folder in which it is prepared. "
+    "To do without it, set config.data.offline to 'digits'."
+  )
 
 
 def _check_manual_files(name: str, folder: Path, files: Iterable[Any]) -> None:
@@ -280,13 +298,16 @@ def _check_manual_files(name: str, folder: Path, files: Iterable[Any]) -> None:
     size = path.stat().st_size
     if size != info.size:
       raise UsageError(
-          f"config.data.manual_dir: {path} is {'truncated' if size < info.size else 'too long'}: "
-          f"{size} bytes, expected {int(info.size)}")
+        f"config.data.manual_dir: {path} is {'truncated' if size < info.size else 'too long'}: "
+        f"{size} bytes, expected {int(info.size)}"
+      )
     with path.open("rb") as file:
       digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != info.checksum:
-      raise UsageError(f"config.data.manual_dir: {path} does not have the expected SHA-256: it is "
-                       f"damaged, or belongs to another dataset than {name}")
+      raise UsageError(
+        f"config.data.manual_dir: {path} does not have the expected SHA-256: it is "
+        f"damaged, or belongs to another dataset than {name}"
+      )
 
 
 def _probe(urls: Iterable[str]) -> str:
@@ -294,8 +315,10 @@ def _probe(urls: Iterable[str]) -> str:
   by_host = {urllib.parse.urlsplit(url).netloc: url for url in urls}
   problems = dict.fromkeys(by_host, f"did not answer within {_PROBE_SECONDS:g} seconds")
   # Daemons: looking up a name may hang beyond any timeout, and must not hold up the exit.
-  threads = [threading.Thread(target=_probe_host, args=(host, url, problems), daemon=True)
-             for host, url in by_host.items()]
+  threads = [
+    threading.Thread(target=_probe_host, args=(host, url, problems), daemon=True)
+    for host, url in by_host.items()
+  ]
   deadline = time.monotonic() + _PROBE_SECONDS
   for thread in threads:
     thread.start()
@@ -306,6 +329,7 @@ def _probe(urls: Iterable[str]) -> str:
 
 def _probe_host(host: str, url: str, problems: dict[str, str]) -> None:
   import requests
+
   try:
     with requests.get(url, stream=True, timeout=_PROBE_SECONDS) as response:
       problems[host] = "" if response.ok else f"answers {response.status_code} {response.reason}"
@@ -322,15 +346,18 @@ def _prepare(dataset: _Registered | files.Source, folder: Path, target: Path) ->
     with _quiet():
       _import_tensorflow()
       import tensorflow_datasets as tfds
+
       tfds.disable_progress_bar()
       config = tfds.download.DownloadConfig(
-          # TFDS knows extracted files by name alone, and many datasets share MNIST's file names.
-          extract_dir=scratch / "extracted",
-          manual_dir=Path(manual_dir).expanduser() if manual_dir else None,
-          try_download_gcs=False)
+        # TFDS knows extracted files by name alone, and many datasets share MNIST's file names.
+        extract_dir=scratch / "extracted",
+        manual_dir=Path(manual_dir).expanduser() if manual_dir else None,
+        try_download_gcs=False,
+      )
       builder = dataset.builder(scratch)
       builder.download_and_prepare(
-          download_dir=scratch / "downloads", download_config=config, file_format="array_record")
+        download_dir=scratch / "downloads", download_config=config, file_format="array_record"
+      )
     target.parent.mkdir(parents=True, exist_ok=True)
     os.rename(builder.data_dir, target)
     for old in dataset.superseded(folder):
@@ -345,18 +372,27 @@ def _decode(name: str, builder: Any) -> Arrays:
   """Returns the arrays of a prepared dataset, read record by record and checked."""
   missing = {"train", "test"} - set(builder.info.splits)
   if missing:
-    raise UsageError(f"config.data.name is {name!r}, which has no split "
-                     f"{listing(sorted(missing))}, only {listing(builder.info.splits)}")
+    raise UsageError(
+      f"config.data.name is {name!r}, which has no split "
+      f"{listing(sorted(missing))}, only {listing(builder.info.splits)}"
+    )
   try:
     with _quiet():
       train, test = _decode_split(builder, "train"), _decode_split(builder, "test")
   except Exception as error:
-    raise RunError(f"{name} cannot be read from {builder.data_dir}: {error}. "
-                   "If you remove that folder, it is prepared anew") from error
+    raise RunError(
+      f"{name} cannot be read from {builder.data_dir}: {error}. "
+      "If you remove that folder, it is prepared anew"
+    ) from error
   class_names = tuple(builder.info.features[_keys(builder)[1]].names)
   return Arrays(
-      str(builder.version), class_names, train, test, cache.fingerprint(train, test),
-      cache.describe(builder.data_dir))
+    str(builder.version),
+    class_names,
+    train,
+    test,
+    cache.fingerprint(train, test),
+    cache.describe(builder.data_dir),
+  )
 
 
 def _keys(builder: Any) -> tuple[str, str]:
@@ -385,6 +421,7 @@ def _decode_split(builder: Any, split: str) -> Split:
 def _records(builder: Any, split: str) -> Iterator[Mapping[str, Any]]:
   """Yields a split's examples, in their order on disk."""
   import tensorflow_datasets as tfds
+
   if builder.info.available_file_formats() & tfds.core.FileFormat.with_random_access():
     source = builder.as_data_source(split)
     for start in range(0, len(source), _BATCH):
@@ -399,8 +436,9 @@ def _records(builder: Any, split: str) -> Iterator[Mapping[str, Any]]:
 def _import_tensorflow() -> None:
   """Imports TensorFlow without the messages of its C++ parts."""
   if importlib.util.find_spec("tensorflow") is None:
-    raise RunError("this takes TensorFlow, once, which is not installed: "
-                   "pip install tensorflow-cpu")
+    raise RunError(
+      "this takes TensorFlow, once, which is not installed: pip install tensorflow-cpu"
+    )
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   stderr = os.dup(2)  # Some messages precede any setting.
   with open(os.devnull, "w") as nowhere:
@@ -416,6 +454,7 @@ def _import_tensorflow() -> None:
 def _quiet() -> Iterator[None]:
   """Silences what TFDS prints and logs, but for errors."""
   from absl import logging
+
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.ERROR)
   try:

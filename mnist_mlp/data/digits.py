@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 _TRAIN_EXAMPLES = 1500
-_SIZE = 28      # pixels, the side of a picture
-_BOX = 20       # pixels, the side of the centred square that holds the digit
+_SIZE = 28  # pixels, the side of a picture
+_BOX = 20  # pixels, the side of the centred square that holds the digit
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
@@ -22,22 +22,25 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
-        builder=self,
-        description="The test set of the UCI 'Optical Recognition of Handwritten Digits' data.",
-        features=tfds.features.FeaturesDict({
-            "image": tfds.features.Image(shape=(_SIZE, _SIZE, 1)),
-            "label": tfds.features.ClassLabel(num_classes=10),
-        }),
-        supervised_keys=("image", "label"),
-        homepage="https://archive.ics.uci.edu/dataset/80")
+      builder=self,
+      description="The test set of the UCI 'Optical Recognition of Handwritten Digits' data.",
+      features=tfds.features.FeaturesDict(
+        {
+          "image": tfds.features.Image(shape=(_SIZE, _SIZE, 1)),
+          "label": tfds.features.ClassLabel(num_classes=10),
+        }
+      ),
+      supervised_keys=("image", "label"),
+      homepage="https://archive.ics.uci.edu/dataset/80",
+    )
 
   def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
     del dl_manager  # Nothing is downloaded.
     images, labels = _mnist_style_digits()
     train, test = slice(0, _TRAIN_EXAMPLES), slice(_TRAIN_EXAMPLES, None)
     return {
-        "train": self._generate_examples(images[train], labels[train]),
-        "test": self._generate_examples(images[test], labels[test]),
+      "train": self._generate_examples(images[train], labels[train]),
+      "test": self._generate_examples(images[test], labels[test]),
     }
 
   def _generate_examples(self, images: np.ndarray, labels: np.ndarray) -> Iterator:
@@ -49,6 +52,7 @@ def _mnist_style_digits() -> tuple[np.ndarray, np.ndarray]:
   """Returns images, uint8 [1797, 28, 28, 1], and labels, int [1797]."""
   from PIL import Image
   from sklearn.datasets import load_digits
+
   source = load_digits()
   images = np.zeros((len(source.images), _SIZE, _SIZE, 1), np.uint8)
   margin = (_SIZE - _BOX) // 2

@@ -33,7 +33,7 @@ _COLUMNS = ("image", "label")
 _IDX_NAME = re.compile(r"(train|t10k)-(images[-.]idx3|labels[-.]idx1)-ubyte(\.gz)?")
 _SPLIT_NAME = re.compile(r"(?<![a-z])(train|test)(?:ing)?(?![a-z])")
 _MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}  # Pillow's; and as what they are kept
-_BATCH = 1000       # rows of a Parquet file in memory
+_BATCH = 1000  # rows of a Parquet file in memory
 
 _Row = tuple[str, Any, int]  # where it is; uint8 [H, W, C], or the bytes of a picture file; label
 
@@ -42,11 +42,11 @@ _Row = tuple[str, Any, int]  # where it is; uint8 [H, W, C], or the bytes of a p
 class Source:
   """A folder with files of a known format, whose content has not been looked at yet."""
 
-  root: Path                     # absolute
-  kind: str                      # a key of _FORMATS
-  files: dict[str, list[Path]]   # by split
-  key: str                       # TFDS's name for it; another one whenever a file changes
-  manual_dir = ""                # TFDS downloads nothing for it.
+  root: Path  # absolute
+  kind: str  # a key of _FORMATS
+  files: dict[str, list[Path]]  # by split
+  key: str  # TFDS's name for it; another one whenever a file changes
+  manual_dir = ""  # TFDS downloads nothing for it.
 
   @property
   def name(self) -> str:
@@ -73,7 +73,8 @@ class Source:
     return next(self.examples("train", None))[1]["image"].shape
 
   def examples(
-      self, split: str, shape: tuple[int, int, int] | None) -> Iterator[tuple[int, dict[str, Any]]]:
+    self, split: str, shape: tuple[int, int, int] | None
+  ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields (0, {'image': uint8 [H, W, C], 'label': int}), (1, ...), ..., in the files' order.
 
     Raises:
@@ -83,8 +84,9 @@ class Source:
       image = picture if isinstance(picture, np.ndarray) else _decode(picture, where)
       if shape not in (None, image.shape):
         raise RunError(
-            f"{where} is {_size(image.shape)}, but the first one of train is {_size(shape)}, "
-            "height x width x channels; all pictures must be alike")
+          f"{where} is {_size(image.shape)}, but the first one of train is {_size(shape)}, "
+          "height x width x channels; all pictures must be alike"
+        )
       yield index, {"image": image, "label": label}
 
   def builder(self, folder: Path) -> Any:
@@ -94,16 +96,18 @@ class Source:
       RunError: the files are not as they must be, as far as that shows without reading all of them.
     """
     import tensorflow_datasets as tfds
+
     names, shape = list(self.class_names), self.image_shape
     return tfds.dataset_builders.AdhocBuilder(
-        name=self.key,
-        version=_VERSION,
-        features=tfds.features.FeaturesDict({
-            "image": tfds.features.Image(shape=shape),
-            "label": tfds.features.ClassLabel(names=names)}),
-        split_datasets={split: self.examples(split, shape) for split in _SPLITS},
-        data_dir=folder,
-        description=f"Made of {self.origin()}.")
+      name=self.key,
+      version=_VERSION,
+      features=tfds.features.FeaturesDict(
+        {"image": tfds.features.Image(shape=shape), "label": tfds.features.ClassLabel(names=names)}
+      ),
+      split_datasets={split: self.examples(split, shape) for split in _SPLITS},
+      data_dir=folder,
+      description=f"Made of {self.origin()}.",
+    )
 
   def superseded(self, folder: Path) -> list[Path]:
     """Returns what was prepared, here or in `folder`'s cache, from earlier states of the files."""
@@ -126,21 +130,27 @@ def find(folder: str) -> Source:
     found = {kind: files for kind, (search, *_) in _FORMATS.items() if (files := search(root))}
     if not found:
       raise UsageError(
-          f"config.data.files: {root} holds neither IDX files (train-images-idx3-ubyte, ...), nor "
-          "Parquet files (*.parquet), nor folders of pictures (train/CLASS/*.png)")
+        f"config.data.files: {root} holds neither IDX files (train-images-idx3-ubyte, ...), nor "
+        "Parquet files (*.parquet), nor folders of pictures (train/CLASS/*.png)"
+      )
     if len(found) > 1:
-      raise UsageError(f"config.data.files: {root} holds {' as well as '.join(found)}; "
-                       "move those that are not meant")
-    (kind, files), = found.items()
+      raise UsageError(
+        f"config.data.files: {root} holds {' as well as '.join(found)}; "
+        "move those that are not meant"
+      )
+    ((kind, files),) = found.items()
     for split, other in (_SPLITS, _SPLITS[::-1]):
       if not files.get(split):
-        raise UsageError(f"config.data.files: {root} has {kind} for {other}, but none for {split}; "
-                         "a run needs both")
+        raise UsageError(
+          f"config.data.files: {root} has {kind} for {other}, but none for {split}; "
+          "a run needs both"
+        )
     _check_names(root, files)
     return Source(root, kind, files, _key(root, kind, files))
   except OSError as error:
-    raise RunError(f"config.data.files: {error.filename} cannot be read: {error.strerror}"
-                   ) from error
+    raise RunError(
+      f"config.data.files: {error.filename} cannot be read: {error.strerror}"
+    ) from error
 
 
 def _check_names(root: Path, files: dict[str, list[Path]]) -> None:
@@ -149,8 +159,9 @@ def _check_names(root: Path, files: dict[str, list[Path]]) -> None:
     try:
       str(folder).encode()
     except UnicodeEncodeError as error:
-      raise UsageError(f"config.data.files: the name of the folder {str(folder)!r} is not in "
-                       "UTF-8; rename it") from error
+      raise UsageError(
+        f"config.data.files: the name of the folder {str(folder)!r} is not in UTF-8; rename it"
+      ) from error
 
 
 def _key(root: Path, kind: str, files: dict[str, list[Path]]) -> str:
@@ -180,8 +191,9 @@ def _check_labels(labels: dict[str, list[tuple[str, np.ndarray]]]) -> tuple[str,
   """
   count = len(np.unique(np.concatenate([some for _, some in labels["train"]])))
   for split, rule in (
-      ("train", f"but the {count} different labels of train must be 0 to {count - 1}"),
-      ("test", f"which train has not; its labels are 0 to {count - 1}")):
+    ("train", f"but the {count} different labels of train must be 0 to {count - 1}"),
+    ("test", f"which train has not; its labels are 0 to {count - 1}"),
+  ):
     for where, some in labels[split]:
       wrong = (some < 0) | (some >= count)
       if wrong.any():
@@ -217,8 +229,10 @@ def _idx_classes(source: Source) -> tuple[str, ...]:
     path, images = source.files[split][1], _read_idx(source.files[split][0], 3)
     labels[split] = [(f"{path}: item", _read_idx(path, 1))]
     if len(images) != len(labels[split][0][1]):
-      raise RunError(f"{source.files[split][0]} holds {len(images)} images, but {path} "
-                     f"{len(labels[split][0][1])} labels")
+      raise RunError(
+        f"{source.files[split][0]} holds {len(images)} images, but {path} "
+        f"{len(labels[split][0][1])} labels"
+      )
   return _check_labels(labels)
 
 
@@ -242,8 +256,10 @@ def _read_idx(path: Path, rank: int) -> np.ndarray:
   shape = tuple(map(int, np.frombuffer(content[4:header], ">u4")))
   expected = header + int(np.prod(shape, dtype=object))
   if len(content) != expected:
-    raise RunError(f"{path} is {'truncated' if len(content) < expected else 'too long'}: it holds "
-                   f"{len(content)} bytes, but {expected} are those of its dimensions {shape}")
+    raise RunError(
+      f"{path} is {'truncated' if len(content) < expected else 'too long'}: it holds "
+      f"{len(content)} bytes, but {expected} are those of its dimensions {shape}"
+    )
   if 0 in shape:
     raise RunError(f"{path} is empty: its dimensions are {shape}")
   return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
@@ -262,16 +278,19 @@ def _find_parquet(root: Path) -> dict[str, list[Path]]:
       if splits:
         break
     if len(splits) != 1:
-      raise UsageError(f"config.data.files: whether {path} belongs to train or to test does not "
-                       "show in its name; rename it or move it away")
+      raise UsageError(
+        f"config.data.files: whether {path} belongs to train or to test does not "
+        "show in its name; rename it or move it away"
+      )
     files.setdefault(splits.pop(), []).append(path)
   return files
 
 
 def _parquet_classes(source: Source) -> tuple[str, ...]:
   labels = {
-      split: [(f"{path}: row", _parquet_labels(path)) for path in source.files[split]]
-      for split in _SPLITS}
+    split: [(f"{path}: row", _parquet_labels(path)) for path in source.files[split]]
+    for split in _SPLITS
+  }
   for split in _SPLITS:
     if not any(len(some) for _, some in labels[split]):
       raise RunError(f"{source.files[split][0]} has no rows, nor has any other file of {split}")
@@ -302,8 +321,10 @@ def _parquet_batches(path: Path, columns: list[str], size: int | None) -> Iterat
     import pyarrow
     import pyarrow.parquet
   except ImportError as error:
-    raise RunError("reading Parquet files takes pyarrow, which is not installed: "
-                   "pip install 'mnist_mlp[parquet]'") from error
+    raise RunError(
+      "reading Parquet files takes pyarrow, which is not installed: "
+      "pip install 'mnist_mlp[parquet]'"
+    ) from error
   try:
     with pyarrow.parquet.ParquetFile(path) as file:
       _check_schema(path, file.schema_arrow)
@@ -314,16 +335,20 @@ def _parquet_batches(path: Path, columns: list[str], size: int | None) -> Iterat
       else:
         yield from file.iter_batches(size, columns=columns)
   except (OSError, pyarrow.ArrowException) as error:
-    raise RunError(f"{path} is not a Parquet file, or is damaged: "
-                   f"{str(error).splitlines()[0]}") from error
+    raise RunError(
+      f"{path} is not a Parquet file, or is damaged: {str(error).splitlines()[0]}"
+    ) from error
 
 
 def _check_schema(path: Path, schema: Any) -> None:
   from pyarrow import types
+
   missing = set(_COLUMNS) - set(schema.names)
   if missing:
-    raise RunError(f"{path} has no column {listing(map(repr, sorted(missing)))}, only "
-                   f"{listing(map(repr, schema.names))}")
+    raise RunError(
+      f"{path} has no column {listing(map(repr, sorted(missing)))}, only "
+      f"{listing(map(repr, schema.names))}"
+    )
   image, label = (schema.field(key).type for key in _COLUMNS)
   if not types.is_integer(label):
     raise RunError(f"{path}: column 'label' is of type {label}, but must be of integers")
@@ -331,8 +356,10 @@ def _check_schema(path: Path, schema: Any) -> None:
   if types.is_struct(image) and image.get_field_index("bytes") >= 0:
     content = image.field("bytes").type
   if not any(is_kind(content) for is_kind in (types.is_binary, types.is_large_binary)):
-    raise RunError(f"{path}: column 'image' is of type {image}, but must be binary, or a struct "
-                   "with a binary field 'bytes'")
+    raise RunError(
+      f"{path}: column 'image' is of type {image}, but must be binary, or a struct "
+      "with a binary field 'bytes'"
+    )
 
 
 def _check_nulls(path: Path, labels: Any) -> None:
@@ -390,6 +417,7 @@ def _picture_rows(source: Source, split: str) -> Iterator[_Row]:
 def _decode(content: bytes, where: str) -> np.ndarray:
   """Returns a picture file's content as uint8 [H, W, 1] or [H, W, 3]."""
   from PIL import Image
+
   try:
     with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as picture:
       picture.verify()  # A PNG's checksums, of which decoding ignores some.
@@ -399,8 +427,10 @@ def _decode(content: bytes, where: str) -> np.ndarray:
   except Exception as error:  # Pillow raises whatever its decoders come across.
     raise RunError(f"{where} is not a PNG or JPEG picture, or is damaged") from error
   if mode not in _MODES or transparent:
-    raise RunError(f"{where} is neither grayscale nor RGB, of 8 bits and without transparency: "
-                   f"its mode is {mode}")
+    raise RunError(
+      f"{where} is neither grayscale nor RGB, of 8 bits and without transparency: "
+      f"its mode is {mode}"
+    )
   return pixels.reshape(*pixels.shape[:2], -1)
 
 
@@ -410,7 +440,7 @@ def _size(shape: tuple[int, ...]) -> str:
 
 # How the files of a kind are found in a folder, what classes they have, and their content.
 _FORMATS = {
-    "IDX files": (_find_idx, _idx_classes, _idx_rows),
-    "Parquet files": (_find_parquet, _parquet_classes, _parquet_rows),
-    "pictures": (_find_pictures, _picture_classes, _picture_rows),
+  "IDX files": (_find_idx, _idx_classes, _idx_rows),
+  "Parquet files": (_find_parquet, _parquet_classes, _parquet_rows),
+  "pictures": (_find_pictures, _picture_classes, _picture_rows),
 }

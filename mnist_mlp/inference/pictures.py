@@ -28,39 +28,39 @@ from mnist_mlp.run.workdir import Workdir
 
 LIKE_MNIST = ("mnist", "digits")  # datasets whose images are as `prepare` makes them
 
-_SIZE, _BOX = 28, 20     # pixels: a side of an image, and of the square that a digit fills
-_CENTRE = 14             # row and column, counted from 0, on which MNIST puts the centre of mass
-_ZOOM = 8                # strokes are measured and mended at so many times the final resolution
-_MOST_PIXELS = 512**2    # larger pictures are reduced to about this
-_LEAST_SIDE = 5          # pixels, of anything that could be a digit
-_LEAST_CONTRAST = 0.08   # of ink, as the share of the paper's light that it takes away
-_DOTS = 1.5              # pixels, the blur's standard deviation that makes dots a gray
-_LEAST_DOTTED = 56       # pixels, the shorter side of pictures that may be dithered
-_LEAST_DOTS = 0.02       # share of their pixels that none of the four around is like
-_PAPER_SIDE = 32         # pixels, at which the paper's brightness is measured
-_THINNEST = 2.0          # pixels; the strokes of four in five MNIST images are wider
+_SIZE, _BOX = 28, 20  # pixels: a side of an image, and of the square that a digit fills
+_CENTRE = 14  # row and column, counted from 0, on which MNIST puts the centre of mass
+_ZOOM = 8  # strokes are measured and mended at so many times the final resolution
+_MOST_PIXELS = 512**2  # larger pictures are reduced to about this
+_LEAST_SIDE = 5  # pixels, of anything that could be a digit
+_LEAST_CONTRAST = 0.08  # of ink, as the share of the paper's light that it takes away
+_DOTS = 1.5  # pixels, the blur's standard deviation that makes dots a gray
+_LEAST_DOTTED = 56  # pixels, the shorter side of pictures that may be dithered
+_LEAST_DOTS = 0.02  # share of their pixels that none of the four around is like
+_PAPER_SIDE = 32  # pixels, at which the paper's brightness is measured
+_THINNEST = 2.0  # pixels; the strokes of four in five MNIST images are wider
 
 # What 'probably no digit' means. By its shape, it is one of MNIST's 60,000 training images.
 _LEAST_PROBABILITY = 0.5
-_WIDEST = 2.5            # width over height
-_FULLEST = 0.85          # share of the box that is ink, unless the box is as narrow as a one
-_MOST_PARTS = 6          # strokes that do not touch
+_WIDEST = 2.5  # width over height
+_FULLEST = 0.85  # share of the box that is ink, unless the box is as narrow as a one
+_MOST_PARTS = 6  # strokes that do not touch
 
 
 class Prepared(NamedTuple):
   """A picture as a net is shown it."""
 
   pixels: np.ndarray | None  # uint8 [28, 28, 1], light ink on black; None without ink
-  doubt: str                 # why this is probably no digit, as far as its shape tells, or ''
+  doubt: str  # why this is probably no digit, as far as its shape tells, or ''
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
   """What a net says of a picture."""
 
-  label: str | None                 # the name of the likeliest class; None without ink
-  probabilities: dict[str, float]   # by class name; empty without ink
-  note: str                         # 'no ink', 'probably no digit: ...', or ''
+  label: str | None  # the name of the likeliest class; None without ink
+  probabilities: dict[str, float]  # by class name; empty without ink
+  note: str  # 'no ink', 'probably no digit: ...', or ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Run:
 
   folder: Workdir
   config: ConfigDict
-  facts: dict[str, Any]             # dataset.json
+  facts: dict[str, Any]  # dataset.json
   state: steps.TrainState
   step: int
 
@@ -86,7 +86,8 @@ class Run:
   def logits(self, images: np.ndarray) -> np.ndarray:
     """Returns float32 [N, classes] for uint8 [N, H, W, C]; of averaged weights, if evaluated so."""
     return np.asarray(
-        steps.predict_logits(self.state, images, config=FrozenConfigDict(self.config)))
+      steps.predict_logits(self.state, images, config=FrozenConfigDict(self.config))
+    )
 
   def probabilities(self, logits: np.ndarray) -> np.ndarray:
     """Returns float64 [N, classes], rows that sum to 1, as the run's loss reads its logits."""
@@ -101,8 +102,9 @@ class Run:
 
   def losses(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Returns float32 [N], the run's loss of each example."""
-    return np.asarray(losses.configured(
-        self.config.loss, logits, labels, self.state.scalars["label_smoothing"]))
+    return np.asarray(
+      losses.configured(self.config.loss, logits, labels, self.state.scalars["label_smoothing"])
+    )
 
   @property
   def members(self) -> tuple["Run"]:
@@ -155,9 +157,10 @@ def load_nets(workdirs: Sequence[str | os.PathLike], *, best: bool = False) -> R
   for member in members[1:]:
     if member.facts["fingerprint"] != members[0].facts["fingerprint"]:
       raise UsageError(
-          f"a committee needs runs on the same data, but {member.folder.path} was trained on other "
-          f"data ({member.facts['name']}) than {members[0].folder.path} "
-          f"({members[0].facts['name']})")
+        f"a committee needs runs on the same data, but {member.folder.path} was trained on other "
+        f"data ({member.facts['name']}) than {members[0].folder.path} "
+        f"({members[0].facts['name']})"
+      )
   return Committee(members) if len(members) > 1 else members[0]
 
 
@@ -181,11 +184,11 @@ def load_run(workdir: str | os.PathLike, *, best: bool = False) -> Run:
   if facts is None or not os.path.isdir(checkpoints):
     raise RunError(f"the run in {folder.path} has no checkpoint yet; train it first")
   try:
-    state = jax.eval_shape(
-        steps.initializer(config, _placeholder(facts)), steps.traced(config))
+    state = jax.eval_shape(steps.initializer(config, _placeholder(facts)), steps.traced(config))
   except (KeyError, TypeError, ValueError) as error:
     raise RunError(
-        f"{folder.path / 'dataset.json'} is damaged: it does not describe a dataset") from error
+      f"{folder.path / 'dataset.json'} is damaged: it does not describe a dataset"
+    ) from error
   step, (state, _) = checkpoint.read(checkpoints, (state, TrainMetrics.empty()), best=best)
   return Run(folder, config, facts, state, step)
 
@@ -201,17 +204,25 @@ def _no_run(path: Path) -> str:
 
 def _placeholder(facts: dict[str, Any]) -> Dataset:
   """Returns a dataset of the run's sizes, all zeros that take no memory."""
+
   def split(name):
     count = facts["examples"][name]
     return Split(
-        np.broadcast_to(np.uint8(0), (count, *facts["image_shape"])),
-        np.broadcast_to(np.int32(0), (count,)))
+      np.broadcast_to(np.uint8(0), (count, *facts["image_shape"])),
+      np.broadcast_to(np.int32(0), (count,)),
+    )
 
   return Dataset(
-      name=facts["name"], version=facts["version"], train=split("train"),
-      validation=split("validation"), test=split("test"),
-      class_names=tuple(facts["class_names"]), fingerprint=facts["fingerprint"],
-      stand_in_for=facts["stand_in_for"], source="")
+    name=facts["name"],
+    version=facts["version"],
+    train=split("train"),
+    validation=split("validation"),
+    test=split("test"),
+    class_names=tuple(facts["class_names"]),
+    fingerprint=facts["fingerprint"],
+    stand_in_for=facts["stand_in_for"],
+    source="",
+  )
 
 
 def check_takes_digits(run: Run | Committee) -> None:
@@ -219,8 +230,9 @@ def check_takes_digits(run: Run | Committee) -> None:
   if run.image_shape != (_SIZE, _SIZE, 1):
     shape = "x".join(map(str, run.image_shape))
     raise UsageError(
-        f"the run in {run.folder.path} was trained on {run.facts['name']}, images of {shape}, but "
-        "pictures are made into images like MNIST's, 28x28x1; give another --workdir")
+      f"the run in {run.folder.path} was trained on {run.facts['name']}, images of {shape}, but "
+      "pictures are made into images like MNIST's, 28x28x1; give another --workdir"
+    )
 
 
 def classify(run: Run | Committee, pictures: Sequence[Prepared]) -> list[Prediction]:
@@ -228,8 +240,11 @@ def classify(run: Run | Committee, pictures: Sequence[Prepared]) -> list[Predict
   images = [picture.pixels for picture in pictures if picture.pixels is not None]
   rows = iter(run.probabilities(run.logits(np.stack(images))) if images else ())
   return [
-      _read(run, next(rows), picture.doubt) if picture.pixels is not None
-      else Prediction(None, {}, "no ink") for picture in pictures]
+    _read(run, next(rows), picture.doubt)
+    if picture.pixels is not None
+    else Prediction(None, {}, "no ink")
+    for picture in pictures
+  ]
 
 
 def _read(run: Run | Committee, row: np.ndarray, doubt: str) -> Prediction:
@@ -276,7 +291,8 @@ def load_picture(source: str | os.PathLike | BinaryIO, name: str = "") -> Image.
     raise RunError(f"{name} is not a picture of a known format") from error
   except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
     raise RunError(
-        f"{name} has more than {Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller") from error
+      f"{name} has more than {Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller"
+    ) from error
   except Exception as error:  # Whatever a decoder trips over.
     raise RunError(f"{name} is damaged: {error}") from error
 
@@ -300,8 +316,12 @@ def prepare(image: Image.Image) -> Prepared:
 
 def _undithered(image: Image.Image) -> Image.Image:
   """Returns a picture of any mode; where dots of two colours show gray, they are blended."""
-  if (image.mode not in ("1", "L", "P", "RGB") or image.has_transparency_data
-      or min(image.size) < _LEAST_DOTTED or image.getcolors(2) is None):
+  if (
+    image.mode not in ("1", "L", "P", "RGB")
+    or image.has_transparency_data
+    or min(image.size) < _LEAST_DOTTED
+    or image.getcolors(2) is None
+  ):
     return image
   light = np.asarray(image.convert("L")) > 127
   lit = ndimage.convolve(light.astype(np.uint8), ndimage.generate_binary_structure(2, 1))
@@ -351,7 +371,7 @@ def _on_paper(colors: np.ndarray) -> np.ndarray:
     paper = np.zeros(3, np.float32)
   elif opaque.mean(-1).std() > 0.1:  # The opaque part holds ink and paper.
     paper = np.median(opaque, axis=0)
-  else:                              # It holds ink only.
+  else:  # It holds ink only.
     paper = np.full(3, float(opaque.mean() < 0.5), np.float32)
   return colors * opacity + paper * (1 - opacity)
 
@@ -365,8 +385,10 @@ def _like_mnist(gray: np.ndarray) -> np.ndarray | None:
     if ink.max() < 0.9 or np.median(ink):
       continue
     side = max(part.stop - part.start for part in _box(ink > 0))
-    if _BOX - 2 <= side <= _BOX and np.abs(
-        np.subtract(ndimage.center_of_mass(ink), _CENTRE)).max() < 0.7:
+    if (
+      _BOX - 2 <= side <= _BOX
+      and np.abs(np.subtract(ndimage.center_of_mass(ink), _CENTRE)).max() < 0.7
+    ):
       return np.round(255 * candidate).astype(np.uint8)
   return None
 
@@ -403,7 +425,8 @@ def _paper(gray: np.ndarray) -> np.ndarray:
   height, width = gray.shape
   scale = min(1.0, _PAPER_SIDE / max(height, width))
   small = _resize(
-      gray, max(1, round(height * scale)), max(1, round(width * scale)), Image.Resampling.BOX)
+    gray, max(1, round(height * scale)), max(1, round(width * scale)), Image.Resampling.BOX
+  )
   window = [2 * (2 * side // 5) + 1 for side in small.shape]
   paper = ndimage.median_filter(small, size=window, mode="nearest")
   return _resize(paper, height, width, Image.Resampling.BILINEAR)
@@ -421,9 +444,12 @@ def _strokes(ink: np.ndarray, low: float, high: float) -> np.ndarray | None:
   strong = np.isin(np.arange(count + 1), labels[ink > high])
   mass = (strong * np.bincount(labels.ravel(), np.clip(ink, 0, None).ravel()))[1:]
   boxes = ndimage.find_objects(labels)
-  inner = np.array([
+  inner = np.array(
+    [
       all(part.start > 0 and part.stop < side for part, side in zip(box, ink.shape, strict=True))
-      for box in boxes])
+      for box in boxes
+    ]
+  )
   heights = np.array([box[0].stop - box[0].start for box in boxes])
   if (inner & (mass > 0) & (heights >= ink.shape[0] / 4)).any():
     mass = mass * inner
@@ -437,8 +463,10 @@ def _enlarged(ink: np.ndarray) -> np.ndarray:
   """Returns the ink as black or white, bool, its longer side _ZOOM * _BOX pixels."""
   ink = np.pad(ink, 1)
   scale = _ZOOM * _BOX / max(ink.shape)
-  mask = _resize(
-      ink, *(max(1, round(side * scale)) for side in ink.shape), Image.Resampling.BICUBIC) > 0.35
+  mask = (
+    _resize(ink, *(max(1, round(side * scale)) for side in ink.shape), Image.Resampling.BICUBIC)
+    > 0.35
+  )
   return mask[_box(mask)]
 
 
@@ -457,18 +485,18 @@ def _mended(mask: np.ndarray) -> np.ndarray:
 def _reduced(mask: np.ndarray) -> np.ndarray:
   """Returns the mask with its longer side reduced to 20 pixels, float32 in [0, 1]."""
   scale = _BOX / max(mask.shape)
-  return _resize(
-      mask, *(max(1, round(side * scale)) for side in mask.shape), Image.Resampling.BOX)
+  return _resize(mask, *(max(1, round(side * scale)) for side in mask.shape), Image.Resampling.BOX)
 
 
 def _centred(digit: np.ndarray) -> np.ndarray:
   """Returns the digit, its longer side 20 pixels, in the middle of a uint8 [28, 28] image."""
   corner = [
-      int(np.clip(round(_CENTRE - centre), 0, _SIZE - side))
-      for centre, side in zip(ndimage.center_of_mass(digit), digit.shape, strict=True)]
+    int(np.clip(round(_CENTRE - centre), 0, _SIZE - side))
+    for centre, side in zip(ndimage.center_of_mass(digit), digit.shape, strict=True)
+  ]
   pixels = np.zeros((_SIZE, _SIZE), np.uint8)
   (top, left), (height, width) = corner, digit.shape
-  pixels[top:top + height, left:left + width] = np.round(255 * np.clip(digit, 0, 1))
+  pixels[top : top + height, left : left + width] = np.round(255 * np.clip(digit, 0, 1))
   return pixels
 
 

@@ -56,18 +56,26 @@ class Checkpoints:
   def _open(self) -> "ocp.CheckpointManager":
     import orbax.checkpoint as ocp
     from orbax.checkpoint import checkpoint_managers
-    policies = checkpoint_managers.AnyPreservationPolicy([
+
+    policies = checkpoint_managers.AnyPreservationPolicy(
+      [
         checkpoint_managers.LatestN(2),
         checkpoint_managers.BestN(
-            get_metric_fn=_accuracy, n=1, keep_checkpoints_without_metrics=False),
-    ])
+          get_metric_fn=_accuracy, n=1, keep_checkpoints_without_metrics=False
+        ),
+      ]
+    )
     return ocp.CheckpointManager(
-        self.folder,
-        options=ocp.CheckpointManagerOptions(
-            preservation_policy=policies, best_fn=_accuracy, cleanup_tmp_directories=True,
-            enable_async_checkpointing=True,
-            # Else a folder that cannot be made is waited for five minutes.
-            async_options=ocp.AsyncOptions(create_directories_asynchronously=False)))
+      self.folder,
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=policies,
+        best_fn=_accuracy,
+        cleanup_tmp_directories=True,
+        enable_async_checkpointing=True,
+        # Else a folder that cannot be made is waited for five minutes.
+        async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
+      ),
+    )
 
   def __enter__(self) -> "Checkpoints":
     """Returns itself."""
@@ -80,7 +88,7 @@ class Checkpoints:
         self._opened.close()
 
   def save(
-      self, step: int, tree: Any, about: Mapping[str, Any], accuracy: float | None = None
+    self, step: int, tree: Any, about: Mapping[str, Any], accuracy: float | None = None
   ) -> None:
     """Starts to save; returns once the arrays are copied.
 
@@ -94,17 +102,20 @@ class Checkpoints:
       RunError: this save, or the one before it, failed.
     """
     import orbax.checkpoint as ocp
+
     if step in self.steps():
       return
     tree = jax.tree.map(np.asarray, tree)
     accuracy = -math.inf if accuracy is None or math.isnan(accuracy) else accuracy
     with self._saving():
       self._manager.save(
-          step,
-          args=ocp.args.Composite(
-              state=ocp.args.StandardSave(tree),
-              about=ocp.args.JsonSave({**about, "digest": digest(tree)})),
-          metrics={_METRIC: accuracy})
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(tree),
+          about=ocp.args.JsonSave({**about, "digest": digest(tree)}),
+        ),
+        metrics={_METRIC: accuracy},
+      )
 
   def wait(self) -> None:
     """Returns when all saves are on disk; raises a RunError if one failed."""
@@ -146,7 +157,8 @@ class Checkpoints:
       RunError: the checkpoint is damaged, or does not fit the template.
     """
     return _restore(
-        lambda args: self._manager.restore(step, args=args), self.folder / str(step), template)
+      lambda args: self._manager.restore(step, args=args), self.folder / str(step), template
+    )
 
   def restore_latest(self, template: Any) -> tuple[int, Any] | None:
     """Returns (step, tree) of the last checkpoint that is whole, or None if there never was one.
@@ -183,8 +195,7 @@ class Checkpoints:
   def _set_aside_incomplete(self) -> None:
     """Moves away what would break Orbax's manager: numbered folders without their parts."""
     paths = [path for path in self.folder.iterdir() if path.name.isdigit()]
-    incomplete = [
-        path for path in paths if not ((path / "state").is_dir() and _metrics(path))]
+    incomplete = [path for path in paths if not ((path / "state").is_dir() and _metrics(path))]
     if incomplete and incomplete == paths:
       raise self._none_whole()
     for path in incomplete:
@@ -193,7 +204,8 @@ class Checkpoints:
 
   def _none_whole(self) -> RunError:
     return RunError(
-        f"no checkpoint in {self.folder} is whole; to start over, use another --workdir")
+      f"no checkpoint in {self.folder} is whole; to start over, use another --workdir"
+    )
 
 
 def read(folder: Path, template: Any, *, best: bool = False) -> tuple[int, Any]:
@@ -221,8 +233,10 @@ def read(folder: Path, template: Any, *, best: bool = False) -> tuple[int, Any]:
 def _find(folder: Path, best: bool) -> int:
   """Returns the last step, or the best one; raises a RunError if there is none."""
   found = {
-      int(path.name): _accuracy(metrics)
-      for path in folder.glob("[0-9]*") if path.name.isdigit() and (metrics := _metrics(path))}
+    int(path.name): _accuracy(metrics)
+    for path in folder.glob("[0-9]*")
+    if path.name.isdigit() and (metrics := _metrics(path))
+  }
   if best:
     found = {step: accuracy for step, accuracy in found.items() if accuracy > -math.inf}
   if not found:
@@ -233,6 +247,7 @@ def _find(folder: Path, best: bool) -> int:
 
 def _read(path: Path, template: Any) -> Any:
   import orbax.checkpoint as ocp
+
   with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
     return _restore(lambda args: checkpointer.restore(path, args=args), path, template)
 
@@ -240,10 +255,12 @@ def _read(path: Path, template: Any) -> Any:
 def _restore(restore: Callable[[Any], Any], path: Path, template: Any) -> Any:
   """Returns the tree that Orbax's `restore` gives, checked."""
   import orbax.checkpoint as ocp
+
   abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
   try:
-    restored = restore(ocp.args.Composite(
-        state=ocp.args.StandardRestore(abstract), about=ocp.args.JsonRestore()))
+    restored = restore(
+      ocp.args.Composite(state=ocp.args.StandardRestore(abstract), about=ocp.args.JsonRestore())
+    )
     expected = restored.about["digest"]
   except Exception as error:  # Whatever Orbax trips over, the file is of no use.
     raise RunError(f"the checkpoint {path} is damaged: {_reason(error)}") from error
@@ -251,7 +268,8 @@ def _restore(restore: Callable[[Any], Any], path: Path, template: Any) -> Any:
     raise RunError(f"the checkpoint {path} is damaged: its digest differs")
   # Orbax itself goes by what was saved, without a word.
   saved, wanted = (
-      [leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (restored.state, abstract))
+    [leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (restored.state, abstract)
+  )
   if saved != wanted:
     raise RunError(f"the checkpoint {path} holds arrays of other shapes than the config's")
   return restored.state

@@ -30,7 +30,8 @@ def define_config() -> flags.FlagHolder:
   """Defines --config=FILE and, with it, --config.FIELD=VALUE for every field of that file."""
   with user_errors(), _flag_errors():  # It looks into the files of --flagfile already.
     return config_flags.DEFINE_config_file(
-        "config", None, "config file; --config.FIELD=VALUE overrides one of its fields")
+      "config", None, "config file; --config.FIELD=VALUE overrides one of its fields"
+    )
 
 
 def run(main: Callable[..., None], *, positional: bool = False) -> None:
@@ -42,6 +43,7 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
   A UserError ends the process with its message on standard error and its exit code; everything
   unforeseen keeps its traceback.
   """
+
   def guarded(argv):
     with user_errors():
       main(*([argv[1:]] if positional else []))
@@ -81,8 +83,10 @@ def user_errors() -> Iterator[None]:
     if error.errno not in _FULL:
       raise
     _drop_output()
-    print(f"error: {error}; make room, then the same command goes on from what was saved",
-          file=sys.stderr)
+    print(
+      f"error: {error}; make room, then the same command goes on from what was saved",
+      file=sys.stderr,
+    )
     sys.exit(1)
   except KeyboardInterrupt:
     print("interrupted; nothing was lost that was saved before", file=sys.stderr)
@@ -109,7 +113,8 @@ def resumable(module: str, workdir: Path) -> Iterator[None]:
     yield
   except Interrupted as error:
     raise Interrupted(
-        f"{error}\nresume with: {again(module, workdir)}", error.exit_code - 128) from error
+      f"{error}\nresume with: {again(module, workdir)}", error.exit_code - 128
+    ) from error
 
 
 def _parse(argv: Sequence[str], *, positional: bool) -> list[str]:
@@ -140,7 +145,7 @@ def _config_path(argv: Sequence[str]) -> str | None:
   for i, argument in enumerate(argv):
     name, equals, value = argument.lstrip("-").partition("=")
     if name == "config" and argument.startswith("-"):
-      path = value if equals else "".join(argv[i + 1:i + 2])
+      path = value if equals else "".join(argv[i + 1 : i + 2])
   return path
 
 
@@ -190,8 +195,9 @@ def load_config(path: str | Path) -> ConfigDict:
     config = get_config()
   if not isinstance(config, ConfigDict):
     raise UsageError(
-        f"the config file {path} is broken: get_config() returned a {type(config).__name__}, not "
-        "a ConfigDict")
+      f"the config file {path} is broken: get_config() returned a {type(config).__name__}, not "
+      "a ConfigDict"
+    )
   return config
 
 
@@ -217,8 +223,10 @@ def broken_file(path: str | Path) -> Iterator[None]:
 def _where(error: Exception, path: str | Path) -> str:
   """Returns 'line 7: NameError: ...', for the last line of the file that the error passed."""
   lines = [
-      frame.lineno for frame in traceback.extract_tb(error.__traceback__)
-      if frame.filename == str(path)]
+    frame.lineno
+    for frame in traceback.extract_tb(error.__traceback__)
+    if frame.filename == str(path)
+  ]
   if isinstance(error, SyntaxError):
     lines, text = [error.lineno], error.msg
   else:

@@ -15,10 +15,17 @@ class Console:
     """Shows the bar for `examples` in all, `done` of them before, if stderr is a terminal."""
     if sys.stderr.isatty():
       from tqdm import tqdm  # Here because a log file needs none.
+
       self._bar = tqdm(
-          total=examples, initial=done, unit=" examples", unit_scale=True, leave=False,
-          # Given, because tqdm hides the bar on a terminal that does not tell its size.
-          ncols=min(120, shutil.get_terminal_size().columns), nrows=24)
+        total=examples,
+        initial=done,
+        unit=" examples",
+        unit_scale=True,
+        leave=False,
+        # Given, because tqdm hides the bar on a terminal that does not tell its size.
+        ncols=min(120, shutil.get_terminal_size().columns),
+        nrows=24,
+      )
 
   def advance(self, examples: int) -> None:
     """Moves the bar on."""

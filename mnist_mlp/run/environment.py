@@ -14,8 +14,17 @@ from typing import Any
 import jax
 
 _PACKAGES = (
-    "mnist_mlp", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "clu", "ml-collections",
-    "tensorflow-datasets", "numpy")
+  "mnist_mlp",
+  "jax",
+  "jaxlib",
+  "flax",
+  "optax",
+  "orbax-checkpoint",
+  "clu",
+  "ml-collections",
+  "tensorflow-datasets",
+  "numpy",
+)
 _TOGETHER = 1.0  # seconds within which signals count as one
 
 
@@ -74,14 +83,15 @@ def describe() -> dict[str, Any]:
   """Returns what the bits of a result depend on besides config and data: versions and devices."""
   device = jax.devices()[0]
   return {
-      "python": platform.python_version(),
-      "packages": _versions(),
-      "platform": platform.platform(),
-      "devices": f"{jax.device_count()} x {device.device_kind}",
-      "processor": _cpuinfo("model name"),
-      "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
-                   else os.cpu_count(),
-      "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    "python": platform.python_version(),
+    "packages": _versions(),
+    "platform": platform.platform(),
+    "devices": f"{jax.device_count()} x {device.device_kind}",
+    "processor": _cpuinfo("model name"),
+    "cpu_cores": len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity")
+    else os.cpu_count(),
+    "xla_flags": os.environ.get("XLA_FLAGS", ""),
   }
 
 
@@ -105,5 +115,7 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> str:
   """Returns 'jax: 0.10.1 -> 0.10.2, ...' for what differs between two descriptions, else ''."""
   a, b = ({**d, **d.get("packages", {}), "packages": None} for d in (old, new))
   return ", ".join(
-      f"{name}: {a.get(name)} -> {b.get(name)}"
-      for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name))
+    f"{name}: {a.get(name)} -> {b.get(name)}"
+    for name in dict.fromkeys([*a, *b])
+    if a.get(name) != b.get(name)
+  )

@@ -50,7 +50,7 @@ def first_layer_weights(kernel: Any, image_shape: Sequence[int]) -> Figure:
   columns = int(np.ceil(np.sqrt(len(units))))
   rows = -(-len(units) // columns)
   mosaic = np.full((rows * columns, height + 2, width + 2), np.nan, np.float32)
-  mosaic[:len(units), 1:-1, 1:-1] = units
+  mosaic[: len(units), 1:-1, 1:-1] = units
   mosaic = mosaic.reshape(rows, columns, height + 2, width + 2).swapaxes(1, 2)
   mosaic = mosaic.reshape(rows * (height + 2), columns * (width + 2))
 
@@ -81,13 +81,20 @@ def confusion_matrix(labels: Any, predictions: Any, class_names: Sequence[str]) 
 
   figure, axes = _figure(_WIDTH * 0.88)
   picture = axes.imshow(
-      np.where(np.eye(count, dtype=bool), np.nan, share), "Reds", vmin=0, vmax=limit)
+    np.where(np.eye(count, dtype=bool), np.nan, share), "Reds", vmin=0, vmax=limit
+  )
   axes.set_facecolor("#d9e6f2")  # the diagonal
   for row, column in np.argwhere(counts):
     color = "white" if share[row, column] > 0.6 * limit else "black"
     axes.text(
-        column, row, counts[row, column], color=color, ha="center", va="center",
-        fontsize=11 if count <= 10 else 7)
+      column,
+      row,
+      counts[row, column],
+      color=color,
+      ha="center",
+      va="center",
+      fontsize=11 if count <= 10 else 7,
+    )
   names = list(map(literal, class_names))
   long = max(map(len, class_names)) > 3
   tilt = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if long else {}
@@ -96,13 +103,19 @@ def confusion_matrix(labels: Any, predictions: Any, class_names: Sequence[str]) 
   axes.set(xlabel="predicted", ylabel="true")
   axes.set_title(_errors_of(errors.sum(), counts.sum()))
   figure.colorbar(
-      picture, ax=axes, fraction=0.045, pad=0.02, label="share of the true class",
-      format=PercentFormatter(1.0))
+    picture,
+    ax=axes,
+    fraction=0.045,
+    pad=0.02,
+    label="share of the true class",
+    format=PercentFormatter(1.0),
+  )
   return figure
 
 
 def worst_mistakes(
-    images: Any, labels: Any, logits: Any, class_names: Sequence[str], count: int = 25) -> Figure:
+  images: Any, labels: Any, logits: Any, class_names: Sequence[str], count: int = 25
+) -> Figure:
   """Draws the misclassified examples of largest cross-entropy, the worst first.
 
   Args:
@@ -149,8 +162,9 @@ def learning_curves(runs: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -
     for split, style in (("train", ":"), ("validation", "-")):
       _band(loss_axes, *_over_seeds(seeds, f"{split}/loss"), color, style)
       epochs, accuracies = _over_seeds(seeds, f"{split}/accuracy")
-      errors = [np.maximum(100 * (1 - np.asarray(values)), _SMALLEST_ERROR)
-                for values in accuracies]
+      errors = [
+        np.maximum(100 * (1 - np.asarray(values)), _SMALLEST_ERROR) for values in accuracies
+      ]
       _band(error_axes, epochs, errors, color, style)
   for axes, name in ((loss_axes, "loss"), (error_axes, "error, %")):
     axes.set_yscale("log")
@@ -159,10 +173,14 @@ def learning_curves(runs: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.minorticks_off()
     axes.grid(True, color="#e5e5e5", linewidth=0.6)
-  lines = [Line2D([], [], color=_COLORS[index % len(_COLORS)], label=name, linewidth=2)
-           for index, name in enumerate(runs)]
-  lines += [Line2D([], [], color="#555555", linestyle=":", label="train"),
-            Line2D([], [], color="#555555", label="validation")]
+  lines = [
+    Line2D([], [], color=_COLORS[index % len(_COLORS)], label=name, linewidth=2)
+    for index, name in enumerate(runs)
+  ]
+  lines += [
+    Line2D([], [], color="#555555", linestyle=":", label="train"),
+    Line2D([], [], color="#555555", label="validation"),
+  ]
   figure.legend(handles=lines, loc="outside lower center", ncols=4, frameon=False)
   return figure
 
@@ -188,10 +206,18 @@ def reliability_diagram(labels: Any, probabilities: Any, bins: int = 10) -> Figu
   axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
   left, some = np.arange(bins) / bins, counts > 0
   axes.plot([0, 1], [0, 1], "--", color="#555555", label="perfectly calibrated")
-  axes.bar(left[some], accuracy[some], 1 / bins, align="edge", color=_COLORS[0], edgecolor="white",
-           label="accuracy")
-  axes.plot(confidence[some], accuracy[some], "o", color=_COLORS[1],
-            label="at the bin's mean confidence")
+  axes.bar(
+    left[some],
+    accuracy[some],
+    1 / bins,
+    align="edge",
+    color=_COLORS[0],
+    edgecolor="white",
+    label="accuracy",
+  )
+  axes.plot(
+    confidence[some], accuracy[some], "o", color=_COLORS[1], label="at the bin's mean confidence"
+  )
   axes.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.03))
   error = expected_calibration_error(labels, probabilities, bins)
   axes.set_title(f"Expected calibration error {error:.2%} over {counts.sum():,} examples")
@@ -224,8 +250,12 @@ def _picture(axes, image):
   image = np.asarray(image)
   gray = image.ndim == 2 or image.shape[-1] == 1
   axes.imshow(
-      image.reshape(image.shape[:2]) if gray else image.round().astype(np.uint8), "gray_r",
-      vmin=0, vmax=255, interpolation="nearest")
+    image.reshape(image.shape[:2]) if gray else image.round().astype(np.uint8),
+    "gray_r",
+    vmin=0,
+    vmax=255,
+    interpolation="nearest",
+  )
   axes.set(xticks=(), yticks=())
 
 
@@ -260,8 +290,13 @@ def _band(axes, epochs, values, color, style):
     return
   axes.plot(epochs, [np.mean(v) for v in values], style, color=color, linewidth=1.6)
   axes.fill_between(
-      epochs, [np.min(v) for v in values], [np.max(v) for v in values], color=color, alpha=0.2,
-      linewidth=0)
+    epochs,
+    [np.min(v) for v in values],
+    [np.max(v) for v in values],
+    color=color,
+    alpha=0.2,
+    linewidth=0,
+  )
 
 
 def _calibration(labels, probabilities, bins):
@@ -287,8 +322,8 @@ def sweep(fields: Mapping[str, Sequence[Any]], errors: Any) -> Figure:
   shown = {name: values for name, values in fields.items() if name != "seed"} or fields
   # Seeds are names, not quantities.
   axes_of = {
-      name: _Scale(map(str, values) if name == "seed" else values)
-      for name, values in shown.items()}
+    name: _Scale(map(str, values) if name == "seed" else values) for name, values in shown.items()
+  }
   if len(axes_of) == 1:
     return _sweep_curve(*axes_of.items(), errors)
   return _parallel_coordinates(axes_of, errors)
@@ -309,7 +344,8 @@ class _Scale:
       self.positions = np.log(self.values)
     else:
       self.positions = np.array(
-          self.values if numbers else [self.distinct.index(v) for v in self.values], np.float64)
+        self.values if numbers else [self.distinct.index(v) for v in self.values], np.float64
+      )
 
   def unit(self):
     """Returns the positions from 0 to 1, [runs]."""
@@ -357,20 +393,30 @@ def _parallel_coordinates(scales, errors):
   for run in np.argsort(-errors, kind="stable"):
     best = run == errors.argmin()
     axes.plot(
-        [unit[run] for unit in units], color=colors(norm(errors[run])),
-        linewidth=3.0 if best else 1.2, alpha=1.0 if best else 0.7)
+      [unit[run] for unit in units],
+      color=colors(norm(errors[run])),
+      linewidth=3.0 if best else 1.2,
+      alpha=1.0 if best else 0.7,
+    )
   for place, scale in enumerate(scales.values()):
     axes.axvline(place, color="#555555", linewidth=0.8)
     for value, height in _ticks(scale):
       axes.annotate(
-          value, (place, height), (4, 0), textcoords="offset points", fontsize=8, va="center",
-          bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1})
+        value,
+        (place, height),
+        (4, 0),
+        textcoords="offset points",
+        fontsize=8,
+        va="center",
+        bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1},
+      )
   axes.set_xticks(range(len(scales)), [name.replace(".", ".\n") for name in scales])
   axes.set_yticks([])
   axes.set_frame_on(False)
   axes.set_title(f"{len(errors)} runs, the best {errors.min():.2f}%")
   bar = figure.colorbar(
-      ScalarMappable(norm, colors), ax=axes, fraction=0.04, label="validation error, %")
+    ScalarMappable(norm, colors), ax=axes, fraction=0.04, label="validation error, %"
+  )
   bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
   bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
   bar.ax.minorticks_off()

@@ -26,8 +26,16 @@ class Reporter:
   """The reports of one start of a run. Use as a context manager: leaving it flushes and closes."""
 
   def __init__(
-      self, config: ConfigDict, folder: Workdir, dataset: Dataset, length: steps.Length,
-      console: Console, first_step: int, *, pictures: bool = True):
+    self,
+    config: ConfigDict,
+    folder: Workdir,
+    dataset: Dataset,
+    length: steps.Length,
+    console: Console,
+    first_step: int,
+    *,
+    pictures: bool = True,
+  ):
     """Opens TensorBoard's writer.
 
     Args:
@@ -48,7 +56,8 @@ class Reporter:
     self.rate = 0.0  # examples per second, between the last two evaluations
     # What was reported at the step from which the run goes on is not reported again.
     self._writer = summaries.create_writer(
-        folder.path, first_step=first_step + 1 if first_step else 0)
+      folder.path, first_step=first_step + 1 if first_step else 0
+    )
 
   def __enter__(self) -> "Reporter":
     """Returns itself."""
@@ -64,7 +73,8 @@ class Reporter:
       self.console.stop_bar()
       raise self._cannot_write(error) from error
     goes_on = kind is not None and (
-        issubclass(kind, Interrupted) or not issubclass(kind, Exception))
+      issubclass(kind, Interrupted) or not issubclass(kind, Exception)
+    )
     self.close(None if goes_on else "failure" if kind else "success")
 
   def close(self, status: str | None) -> None:
@@ -82,8 +92,7 @@ class Reporter:
       summaries.write_session_end(self._folder.path, status)
 
   def _cannot_write(self, error: AsyncError) -> RunError:
-    return RunError(
-        f"cannot write TensorBoard's events in {self._folder.path}: {error.__cause__}")
+    return RunError(f"cannot write TensorBoard's events in {self._folder.path}: {error.__cause__}")
 
   def introduction(self, params: Any, devices: str) -> None:
     """Says what is trained; in TensorBoard only at a run's first start.
@@ -96,13 +105,18 @@ class Reporter:
     d = self._dataset
     self.console.line(overview)
     self.console.line(
-        f"{d.name}: {d.train.num_examples:,} training, {d.validation.num_examples:,} validation, "
-        f"{d.test.num_examples:,} test examples; on {devices}; in {self._folder.path}")
+      f"{d.name}: {d.train.num_examples:,} training, {d.validation.num_examples:,} validation, "
+      f"{d.test.num_examples:,} test examples; on {devices}; in {self._folder.path}"
+    )
     if self._first_step == 0:
       self._writer.write_hparams(summaries.hparams_of(self._config))
-      self._writer.write_texts(0, {
+      self._writer.write_texts(
+        0,
+        {
           "config": f"```\n{config_lib.to_json(self._config)}\n```",
-          "parameters": f"```\n{overview}\n```"})
+          "parameters": f"```\n{overview}\n```",
+        },
+      )
       self._histograms(0, params)
     size = self._config.batch_size
     self.console.start_bar(self._length.total_steps * size, self._first_step * size)
@@ -112,7 +126,7 @@ class Reporter:
     self._last_time = now
 
   def evaluation(
-      self, step: int, train: Mapping, validation: Mapping | None, scalars: Mapping, params: Any
+    self, step: int, train: Mapping, validation: Mapping | None, scalars: Mapping, params: Any
   ) -> dict[str, float]:
     """Reports an evaluation.
 
@@ -130,8 +144,7 @@ class Reporter:
     row.update({f"train/{name}": float(value) for name, value in train.items()})
     row.update({f"validation/{name}": float(value) for name, value in (validation or {}).items()})
     row.update({f"train/{name}": float(value) for name, value in scalars.items()})
-    row["train/learning_rate"] = (
-        self._config.optimizer.learning_rate * row.pop("train/schedule"))
+    row["train/learning_rate"] = self._config.optimizer.learning_rate * row.pop("train/schedule")
     self._folder.append_metrics(row)
     self._measure_rate(step)
     scalars = {name: value for name, value in row.items() if name not in ("step", "epoch")}
@@ -163,13 +176,17 @@ class Reporter:
       return
     flat = jax.tree_util.tree_leaves_with_path(params)
     # TensorBoard opens the first groups of tags by name, which are then those of test and train.
-    self._writer.write_histograms(step, {
+    self._writer.write_histograms(
+      step,
+      {
         "/".join(["weights", *(str(key.key) for key in path)]): np.asarray(leaf)
-        for path, leaf in flat})
+        for path, leaf in flat
+      },
+    )
     self._last_histogram = step
 
   def test(
-      self, metrics: Mapping, logits: np.ndarray, params: Any, best: Mapping | None
+    self, metrics: Mapping, logits: np.ndarray, params: Any, best: Mapping | None
   ) -> dict[str, float]:
     """Reports the test result, with pictures; returns it as result.json holds it."""
     step, d = self._length.total_steps, self._dataset
@@ -180,43 +197,56 @@ class Reporter:
     self.console.stop_bar()
     if best:
       self.console.line(
-          f"best validation accuracy {100 * best['accuracy']:.2f}%, at step {best['step']}")
+        f"best validation accuracy {100 * best['accuracy']:.2f}%, at step {best['step']}"
+      )
     wrong = int((logits.argmax(-1) != d.test.labels).sum())
     self.console.line(
-        f"test: {100 * wrong / d.test.num_examples:.2f}% error, {wrong} of all "
-        f"{d.test.num_examples:,} images of {d.name} wrong; loss {result['loss']:.4f}")
-    return {**result, "error_percent": 100 * wrong / d.test.num_examples,
-            "examples": d.test.num_examples}
+      f"test: {100 * wrong / d.test.num_examples:.2f}% error, {wrong} of all "
+      f"{d.test.num_examples:,} images of {d.name} wrong; loss {result['loss']:.4f}"
+    )
+    return {
+      **result,
+      "error_percent": 100 * wrong / d.test.num_examples,
+      "examples": d.test.num_examples,
+    }
 
   def _pictures(self, step: int, logits: np.ndarray, params: Any) -> None:
     # Here because matplotlib is needed only now, and costs half a second.
     from mnist_mlp.run import figures
+
     test, names = self._dataset.test, self._dataset.class_names
     drawn = {
-        "test/confusion_matrix": figures.confusion_matrix(test.labels, logits.argmax(-1), names),
-        "test/worst_mistakes": figures.worst_mistakes(test.images, test.labels, logits, names),
-        "weights/first_layer": figures.first_layer_weights(
-            np.asarray(params["Dense_0"]["kernel"]), self._dataset.image_shape),
+      "test/confusion_matrix": figures.confusion_matrix(test.labels, logits.argmax(-1), names),
+      "test/worst_mistakes": figures.worst_mistakes(test.images, test.labels, logits, names),
+      "weights/first_layer": figures.first_layer_weights(
+        np.asarray(params["Dense_0"]["kernel"]), self._dataset.image_shape
+      ),
     }
     if self._config.loss.name == "softmax_cross_entropy":
       drawn["test/reliability"] = figures.reliability_diagram(
-          test.labels, np.asarray(jax.nn.softmax(logits)))
+        test.labels, np.asarray(jax.nn.softmax(logits))
+      )
     if any(self._config.augment[name] for name in config_lib.AUGMENTATIONS):
       drawn["train/distortions"] = distortions(self._config, self._dataset)
     self._writer.write_images(
-        step, {tag: figures.to_image(figure)[None] for tag, figure in drawn.items()})
+      step, {tag: figures.to_image(figure)[None] for tag, figure in drawn.items()}
+    )
 
 
 def distortions(config: ConfigDict, dataset: Dataset, count: int = 16) -> Any:
   """Returns a figure of the first training image and `count` distortions of it, as the run's."""
   from mnist_mlp.core import augment
   from mnist_mlp.run import figures
+
   images, labels = dataset.train
   batch = np.repeat(images[:1], count, 0), np.repeat(labels[:1], count)
   strengths = {name: config.augment[name] for name in config_lib.AUGMENTATIONS}
   # As one program: operation by operation it would be dozens to compile.
   distort = jax.jit(augment.distort, static_argnames="config")
   distorted = distort(
-      jax.random.key(config.seed), *batch, config=FrozenConfigDict(config.augment),
-      strengths=strengths)
+    jax.random.key(config.seed),
+    *batch,
+    config=FrozenConfigDict(config.augment),
+    strengths=strengths,
+  )
   return figures.distortions(images[0], np.asarray(distorted))

@@ -36,7 +36,8 @@ _SESSION_END = ".session_end"
 
 
 def create_writer(
-    logdir: str | os.PathLike, *, first_step: int = 0) -> "metric_writers.MetricWriter":
+  logdir: str | os.PathLike, *, first_step: int = 0
+) -> "metric_writers.MetricWriter":
   """Returns a CLU writer to TensorBoard files in `logdir` that works in a background thread.
 
   Its errors surface as `clu.asynclib.AsyncError` at a later call, at the latest at `close`.
@@ -93,10 +94,15 @@ def write_session_end(logdir: str | os.PathLike, status: str) -> None:
   # In a file of its own, because TensorBoard believes the first end it reads: a run that fails, is
   # resumed and succeeds would stay a failure.
   events = _EventFile(logdir, _SESSION_END)
-  events.write(summary=_tensor_summary(
-      hparams_metadata.SESSION_END_INFO_TAG, hparams_metadata.NULL_TENSOR,
+  events.write(
+    summary=_tensor_summary(
+      hparams_metadata.SESSION_END_INFO_TAG,
+      hparams_metadata.NULL_TENSOR,
       hparams_metadata.create_summary_metadata(
-          plugin_data_pb2.HParamsPluginData(session_end_info=info))))
+        plugin_data_pb2.HParamsPluginData(session_end_info=info)
+      ),
+    )
+  )
   events.close()
 
 
@@ -135,8 +141,8 @@ class SummaryWriter:
       self._events.write(step=step, summary=text_summary.text_pb(tag, text))
 
   def write_histograms(
-      self, step: int, arrays: Mapping[str, Any],
-      num_buckets: Mapping[str, int | None] | None = None) -> None:
+    self, step: int, arrays: Mapping[str, Any], num_buckets: Mapping[str, int | None] | None = None
+  ) -> None:
     """Writes the distribution of the finite entries of arrays of any shape."""
     for tag, value in arrays.items():
       entries = np.asarray(value, np.float64)
@@ -146,8 +152,9 @@ class SummaryWriter:
 
   def write_hparams(self, hparams: Mapping[str, Any]) -> None:
     """Starts a session of TensorBoard's HParams; runs of one `trial_id` are one trial there."""
-    self._events.write(step=0, summary=hparams_summary.hparams_pb(
-        hparams_of(hparams), trial_id=trial_id(hparams)))
+    self._events.write(
+      step=0, summary=hparams_summary.hparams_pb(hparams_of(hparams), trial_id=trial_id(hparams))
+    )
 
   def _unsupported(self, *args, **kwargs):
     raise NotImplementedError("SummaryWriter writes no raw tensors, audio or videos")
@@ -197,7 +204,8 @@ def _image_summary(tag, images):
   _, height, width, _ = images.shape
   strings = [str(width).encode(), str(height).encode(), *map(_png, images)]
   return _tensor_summary(
-      tag, tensor_util.make_tensor_proto(strings), image_metadata.create_summary_metadata("", ""))
+    tag, tensor_util.make_tensor_proto(strings), image_metadata.create_summary_metadata("", "")
+  )
 
 
 def _png(image):
@@ -212,6 +220,7 @@ def _import_metric_writers():
   module.SummaryWriter = SummaryWriter
   sys.modules.setdefault(module.__name__, module)
   from clu import metric_writers
+
   # Not a base class, because importing it would import the writer that needs TensorFlow.
   metric_writers.MetricWriter.register(SummaryWriter)
   return metric_writers

@@ -1,11 +1,11 @@
 """The folder of a run: whose it is, what it holds, and who may write to it.
 
-    config.json     the config, as given
-    dataset.json    what the run is trained on
-    checkpoints/    Orbax
-    events.out.*    TensorBoard
-    metrics.jsonl   one line per evaluation
-    result.json     written last: its presence means that the run is finished
+config.json     the config, as given
+dataset.json    what the run is trained on
+checkpoints/    Orbax
+events.out.*    TensorBoard
+metrics.jsonl   one line per evaluation
+result.json     written last: its presence means that the run is finished
 """
 
 import contextlib
@@ -58,8 +58,9 @@ def _new_folder(path: Path) -> Path:
     except FileExistsError:
       continue
     except OSError as error:
-      raise RunError(f"cannot make the folder {folder}: {error.strerror}; "
-                     "give a --workdir elsewhere") from error
+      raise RunError(
+        f"cannot make the folder {folder}: {error.strerror}; give a --workdir elsewhere"
+      ) from error
 
 
 class Workdir:
@@ -106,8 +107,9 @@ class Workdir:
     changes = config_lib.differences(held, config)
     if changes:
       raise UsageError(
-          f"the workdir {self.path} holds a run of another config ({changes}); "
-          "use another --workdir, or the same config")
+        f"the workdir {self.path} holds a run of another config ({changes}); "
+        "use another --workdir, or the same config"
+      )
 
   def config(self) -> ConfigDict | None:
     """Returns the config of the run in this folder, if there is one."""
@@ -189,13 +191,15 @@ class Workdir:
       file = (self.path / ".lock").open("a")
     except OSError as error:
       raise RunError(
-          f"cannot write to the workdir {self.path}: {os.strerror(error.errno or errno.EIO)}; "
-          "give another --workdir") from error
+        f"cannot write to the workdir {self.path}: {os.strerror(error.errno or errno.EIO)}; "
+        "give another --workdir"
+      ) from error
     with file:
       try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except OSError as error:
         raise HeldError(
-            f"the workdir {self.path} is in use by another run; wait for it, or give another "
-            "--workdir") from error
+          f"the workdir {self.path} is in use by another run; wait for it, or give another "
+          "--workdir"
+        ) from error
       yield

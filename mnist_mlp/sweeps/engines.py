@@ -38,12 +38,12 @@ _VMAP_WEIGHTS = 50_000
 class Options(NamedTuple):
   """How to train a sweep."""
 
-  engine: str = "auto"        # 'vmap', 'processes', 'ray'; 'auto' is one of the first two
-  max_members: int = 0        # largest population; 0 is as many as fit in memory
-  processes: int = 0          # of the engine 'processes'; 0 is one for each core
-  halving: int = 0            # at each rung, one run in so many goes on; 0 is off
-  save_every: float = 30.0    # seconds between two checkpoints of a population
-  ray_address: str = ""       # of the engine 'ray'; '' is a cluster of this machine alone
+  engine: str = "auto"  # 'vmap', 'processes', 'ray'; 'auto' is one of the first two
+  max_members: int = 0  # largest population; 0 is as many as fit in memory
+  processes: int = 0  # of the engine 'processes'; 0 is one for each core
+  halving: int = 0  # at each rung, one run in so many goes on; 0 is off
+  save_every: float = 30.0  # seconds between two checkpoints of a population
+  ray_address: str = ""  # of the engine 'ray'; '' is a cluster of this machine alone
 
 
 class Sweep:
@@ -70,7 +70,7 @@ class Sweep:
         self._groups[key] = Group(member.config, self._dataset(member))
       except UsageError as error:
         raise UsageError(
-            f"point {member.point.index} of the sweep, {member.point.overrides!r}: {error}"
+          f"point {member.point.index} of the sweep, {member.point.overrides!r}: {error}"
         ) from error
     return self._groups[key]
 
@@ -79,12 +79,13 @@ class Sweep:
     if key not in self._datasets:
       held = member.folder.read_json("dataset.json")
       self._datasets[key] = data.load(
-          member.config.data, report=self.console.line, only=held["name"] if held else None)
+        member.config.data, report=self.console.line, only=held["name"] if held else None
+      )
     return self._datasets[key]
 
   def populations(
-      self, members: Sequence[Member], largest: int,
-      key: Callable[[ConfigDict], str] = group_key) -> list[Population]:
+    self, members: Sequence[Member], largest: int, key: Callable[[ConfigDict], str] = group_key
+  ) -> list[Population]:
     """Returns populations that hold the unfinished ones of some members.
 
     What was begun before goes on as it was, with all that were in it; the others form new ones, of
@@ -112,8 +113,10 @@ class Sweep:
       if known and len(known) == len(names):
         yield self.population(path, names)
       elif known:
-        self.console.line(f"{path} is passed over, since it holds runs that are no longer in the "
-                          "sweep: the others of it start anew")
+        self.console.line(
+          f"{path} is passed over, since it holds runs that are no longer in the "
+          "sweep: the others of it start anew"
+        )
 
   def population(self, path: Path, names: Sequence[str]) -> Population:
     """Returns the population of some members, by their names."""
@@ -126,7 +129,7 @@ class Sweep:
     fitting = max(1, int(free_bytes() / 2 / group.bytes_per_member))
     parts = math.ceil(len(members) / (largest or fitting))
     size = math.ceil(len(members) / parts)
-    parts = [members[start:start + size] for start in range(0, len(members), size)]
+    parts = [members[start : start + size] for start in range(0, len(members), size)]
     return [Population(self._path(part), group, part) for part in parts]
 
   def _path(self, members: Sequence[Member]) -> Path:
@@ -161,18 +164,20 @@ def run(sweep: Sweep, members: Sequence[Member], options: Options) -> None:
   engine = options.engine if options.engine != "auto" else choose_engine(sweep, members, options)
   if engine == "ray":
     from mnist_mlp.sweeps import ray_engine  # Here because Ray is an extra.
+
     ray_engine.run(sweep, members, options)
     return
   train, largest = {
-      "vmap": (_train_here, options.max_members),
-      "processes": (_train_in_processes, options.max_members or 1),
+    "vmap": (_train_here, options.max_members),
+    "processes": (_train_in_processes, options.max_members or 1),
   }[engine]
   contestants = list(members)
   rungs = _rungs(sweep, members, options.halving)
   if options.halving and not rungs:
     sweep.console.line(
-        f"--halving={options.halving} stops nobody: it takes {options.halving} trials, seeds not "
-        "counted, and as many evaluations")
+      f"--halving={options.halving} stops nobody: it takes {options.halving} trials, seeds not "
+      "counted, and as many evaluations"
+    )
   for share in rungs:
     train(sweep, sweep.populations(contestants, largest), share, options)
     contestants = _halve(sweep, contestants, share, options)
@@ -195,8 +200,9 @@ def choose_engine(sweep: Sweep, members: Sequence[Member], options: Options) -> 
 def _train_here(sweep: Sweep, populations: Sequence[Population], share: float, options) -> None:
   for number, population in enumerate(populations, 1):
     sweep.console.line(
-        f"population {number} of {len(populations)}: {len(population.members)} runs of "
-        f"{population.group.num_weights:,} weights as one program")
+      f"population {number} of {len(populations)}: {len(population.members)} runs of "
+      f"{population.group.num_weights:,} weights as one program"
+    )
     population.train_to(share, sweep.console, options.save_every)
 
 
@@ -210,7 +216,8 @@ def _rungs(sweep: Sweep, members: Sequence[Member], rate: int) -> list[float]:
   if not rate:
     return []
   evaluations = min(
-      group.length.total_steps / group.eval_every for group in map(sweep.group, members))
+    group.length.total_steps / group.eval_every for group in map(sweep.group, members)
+  )
   trials = len(_alike(members, trial_id))
   # With less than one evaluation, there would be nothing to go by.
   most = min(math.log(trials, rate), math.log(max(evaluations, 1), rate)) + 1e-9
@@ -218,17 +225,19 @@ def _rungs(sweep: Sweep, members: Sequence[Member], rate: int) -> list[float]:
 
 
 def _halve(
-    sweep: Sweep, contestants: Sequence[Member], share: float, options: Options) -> list[Member]:
+  sweep: Sweep, contestants: Sequence[Member], share: float, options: Options
+) -> list[Member]:
   """Stops all trials but the best one in `options.halving`; returns the members of the others.
 
   Trials are compared by their means over seeds. It depends only on what the members' metrics say of
   the rung, so that a sweep which was killed and started again decides as before.
   """
+
   def mean(trial):
     return sum(_accuracy(m, sweep.group(m).step_at(share)) for m in trial) / len(trial)
 
   ranking = sorted(_alike(contestants, trial_id), key=mean, reverse=True)
-  winners = ranking[:math.ceil(len(ranking) / options.halving)]
+  winners = ranking[: math.ceil(len(ranking) / options.halving)]
   going_on = [member for trial in winners for member in trial]
   losers = {member.name for member in contestants if member not in going_on}
   for population in sweep.populations(contestants, 1):
@@ -237,7 +246,8 @@ def _halve(
     if own:
       stop_early(population, own, sweep.console)
   sweep.console.line(
-      f"after {100 * share:.3g}% of the training, {len(going_on)} of {len(contestants)} runs go on")
+    f"after {100 * share:.3g}% of the training, {len(going_on)} of {len(contestants)} runs go on"
+  )
   return [member for member in contestants if member in going_on]
 
 
@@ -259,7 +269,8 @@ def _num_processes(options: Options) -> int:
 
 
 def _train_in_processes(
-    sweep: Sweep, populations: Sequence[Population], share: float, options: Options) -> None:
+  sweep: Sweep, populations: Sequence[Population], share: float, options: Options
+) -> None:
   if jax.default_backend() != "cpu":
     raise UsageError("--engine=processes is for CPUs; use --engine=vmap with this device")
   count = min(_num_processes(options), len(populations))
@@ -267,8 +278,9 @@ def _train_in_processes(
   context = multiprocessing.get_context("spawn")
   plan = [(population.path, [m.name for m in population.members]) for population in populations]
   workers = [
-      context.Process(target=_work, args=(i, sweep.points, sweep.folder, plan, share, options))
-      for i in range(count)]
+    context.Process(target=_work, args=(i, sweep.points, sweep.folder, plan, share, options))
+    for i in range(count)
+  ]
   with environment.StopSignals() as signals:
     for worker in workers:
       worker.start()
@@ -281,12 +293,14 @@ def _train_in_processes(
           worker.terminate()
   if signals.received:
     raise Interrupted(
-        f"interrupted by {signals.received.name}; the sweep is saved", signals.received)
+      f"interrupted by {signals.received.name}; the sweep is saved", signals.received
+    )
   failed = [worker.exitcode for worker in workers if worker.exitcode]
   if failed:
     raise RunError(
-        f"{len(failed)} of {count} processes ended with exit code {failed[0]}; what they saved "
-        "is kept, and the same command goes on with it")
+      f"{len(failed)} of {count} processes ended with exit code {failed[0]}; what they saved "
+      "is kept, and the same command goes on with it"
+    )
   for population in populations:
     _check_reached(population, share)
 
@@ -296,14 +310,21 @@ def _check_reached(population: Population, share: float) -> None:
   step = population.group.step_at(share)
   for member in population.members:
     if member.status() == UNFINISHED and (
-        share == 1.0 or step not in {row["step"] for row in member.folder.metrics()}):
-      raise HeldError(f"{member.folder.path} is in use by another run; wait for it, and start "
-                      "this sweep again")
+      share == 1.0 or step not in {row["step"] for row in member.folder.metrics()}
+    ):
+      raise HeldError(
+        f"{member.folder.path} is in use by another run; wait for it, and start this sweep again"
+      )
 
 
 def _work(
-    number: int, points: Sequence[Point], folder: Path, plan: Sequence[tuple[Path, list[str]]],
-    share: float, options: Options) -> None:
+  number: int,
+  points: Sequence[Point],
+  folder: Path,
+  plan: Sequence[tuple[Path, list[str]]],
+  share: float,
+  options: Options,
+) -> None:
   """Trains, in a process of its own, the populations that no other process holds."""
   commandline.collect_garbage_rarely()
   environment.use_compilation_cache()
@@ -328,7 +349,8 @@ def _use_one_core(number: int) -> None:
     os.sched_setaffinity(0, {cores[number % len(cores)]})
   else:
     os.environ["XLA_FLAGS"] = (
-        os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false")
+      os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
+    )
 
 
 def _end_with_parent() -> None:

@@ -48,15 +48,15 @@ def _row(member: Member, fields: Sequence[str]) -> Row:
   last = (member.folder.metrics() or [{}])[-1]
   flat = config_lib.flatten(member.config)
   return {
-      "point": member.point.index,
-      "name": member.name,
-      "trial": trial_id(member.config),
-      "status": status,
-      "epoch": last.get("epoch", 0.0),
-      **{name: flat[name] for name in fields},
-      "validation_accuracy": last.get("validation/accuracy"),
-      "validation_loss": last.get("validation/loss"),
-      "test_error_percent": result and result["test"]["error_percent"],
+    "point": member.point.index,
+    "name": member.name,
+    "trial": trial_id(member.config),
+    "status": status,
+    "epoch": last.get("epoch", 0.0),
+    **{name: flat[name] for name in fields},
+    "validation_accuracy": last.get("validation/accuracy"),
+    "validation_loss": last.get("validation/loss"),
+    "test_error_percent": result and result["test"]["error_percent"],
   }
 
 
@@ -64,8 +64,11 @@ def _rank(row: Row) -> tuple:
   accuracy = row["validation_accuracy"]
   further = 0 if row["status"] == FINISHED else -row["epoch"]  # Lengths may be swept.
   return (
-      _ORDER.index(row["status"]), further, -(-math.inf if accuracy is None else accuracy),
-      row["point"])
+    _ORDER.index(row["status"]),
+    further,
+    -(-math.inf if accuracy is None else accuracy),
+    row["point"],
+  )
 
 
 def trials_of(rows: Sequence[Row]) -> list[Row]:
@@ -89,20 +92,20 @@ def _trial(rows: Sequence[Row]) -> Row:
   for name in MEASURES:
     values = [row[name] for row in rows if alike and row[name] is not None]
     trial[name] = statistics.fmean(values) if len(values) == len(rows) else None
-    trial[f"{name}_std"] = (
-        statistics.stdev(values) if 1 < len(values) == len(rows) else None)
+    trial[f"{name}_std"] = statistics.stdev(values) if 1 < len(values) == len(rows) else None
   return trial
 
 
 def winner(trials: Sequence[Row]) -> Row | None:
   """Returns the finished trial of highest validation accuracy, if there is one."""
   finished = [
-      row for row in trials if row["status"] == FINISHED and row["validation_accuracy"] is not None]
+    row for row in trials if row["status"] == FINISHED and row["validation_accuracy"] is not None
+  ]
   return finished[0] if finished else None
 
 
 def retrain_command(
-    won: Row, config: ConfigDict, config_path: str, overrides: Sequence[str], workdir: Path
+  won: Row, config: ConfigDict, config_path: str, overrides: Sequence[str], workdir: Path
 ) -> str:
   """Returns the command that trains the winner on all training data, validation included.
 
@@ -117,10 +120,18 @@ def retrain_command(
   changes = {name: value for name, value in won.items() if name in known}
   if config.optimizer.name == "lbfgs":  # Its batch is all of train.
     changes["batch_size"] = config.batch_size + config.data.validation_examples
-  return shlex.join([
-      "python", "-m", "mnist_mlp.main", f"--config={config_path}", *overrides,
+  return shlex.join(
+    [
+      "python",
+      "-m",
+      "mnist_mlp.main",
+      f"--config={config_path}",
+      *overrides,
       *(f"--config.{name}={value}" for name, value in changes.items()),
-      "--config.data.validation_examples=0", f"--workdir={workdir / 'winner'}"])
+      "--config.data.validation_examples=0",
+      f"--workdir={workdir / 'winner'}",
+    ]
+  )
 
 
 def write(folder: Path, members: Sequence[Member]) -> list[Row]:
@@ -151,8 +162,9 @@ def _csv(rows: Sequence[Row]) -> str:
   writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
   writer.writeheader()
   writer.writerows(
-      {name: json.dumps(value) if isinstance(value, tuple) else value
-       for name, value in row.items()} for row in rows)
+    {name: json.dumps(value) if isinstance(value, tuple) else value for name, value in row.items()}
+    for row in rows
+  )
   return text.getvalue()
 
 
@@ -163,6 +175,7 @@ def _write_figure(folder: Path, rows: Sequence[Row]) -> None:
     return
   # Here because matplotlib is needed only now, and costs half a second.
   from mnist_mlp.run import figures
+
   fields = {name: [row[name] for row in measured] for name in rows[0] if name in known}
   errors = [100 * (1 - row["validation_accuracy"]) for row in measured]
   figure = figures.sweep(fields, errors)
@@ -177,19 +190,32 @@ def table(rows: Sequence[Row]) -> str:
   trials = trials_of(rows)
   fields = [name for name in trials[0] if name in known]
   several = any(trial["runs"] > 1 for trial in trials)
-  header = ["rank", *map(_short_name, fields), *(["runs"] if several else []),
-            "validation %", "loss", "test error %", "status"]
+  header = [
+    "rank",
+    *map(_short_name, fields),
+    *(["runs"] if several else []),
+    "validation %",
+    "loss",
+    "test error %",
+    "status",
+  ]
   lines = [header]
   for rank, trial in enumerate(trials, 1):
-    lines.append([
-        str(rank), *(_text(trial.get(name, "")) for name in fields),
+    lines.append(
+      [
+        str(rank),
+        *(_text(trial.get(name, "")) for name in fields),
         *([str(trial["runs"])] if several else []),
-        _number(trial, "validation_accuracy", 100), _number(trial, "validation_loss", 1, 4),
-        _number(trial, "test_error_percent", 1), trial["status"]])
+        _number(trial, "validation_accuracy", 100),
+        _number(trial, "validation_loss", 1, 4),
+        _number(trial, "test_error_percent", 1),
+        trial["status"],
+      ]
+    )
   widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
   return "\n".join(
-      "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-      for line in lines)
+    "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
+  )
 
 
 def _short_name(name: str) -> str:

@@ -25,24 +25,26 @@ Overrides = dict[str, Any]
 
 def grid(axes: Mapping[str, Iterable[Any]]) -> list[Overrides]:
   """Returns every combination of the fields' values; the last field varies fastest."""
-  return [
-      dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+  return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
 def zipped(axes: Mapping[str, Iterable[Any]]) -> list[Overrides]:
   """Returns the first values of all fields, the second values, ...; all of the same number."""
   columns = {name: list(values) for name, values in axes.items()}
   if len({len(column) for column in columns.values()}) > 1:
-    raise ValueError("zipped() needs as many values for each field, but got " + ", ".join(
-        f"{len(column)} for {name!r}" for name, column in columns.items()))
+    raise ValueError(
+      "zipped() needs as many values for each field, but got "
+      + ", ".join(f"{len(column)} for {name!r}" for name, column in columns.items())
+    )
   return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def product(*sweeps: Iterable[Overrides]) -> list[Overrides]:
   """Returns each point of one sweep combined with each point of the others."""
   return [
-      {name: value for part in parts for name, value in part.items()}
-      for parts in itertools.product(*sweeps)]
+    {name: value for part in parts for name, value in part.items()}
+    for parts in itertools.product(*sweeps)
+  ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,14 +92,16 @@ def sobol(num_points: int, axes: Mapping[str, Distribution], seed: int = 0) -> l
   Best with a power of 2 of points. Owen 1998, "Scrambling Sobol' and Niederreiter-Xing points".
   """
   from scipy.stats import qmc  # Takes as long to import as all the rest.
+
   sampler = qmc.Sobol(len(axes), seed=seed)
   return _sample(axes, sampler.random_base2(max(0, math.ceil(math.log2(num_points))))[:num_points])
 
 
 def _sample(axes: Mapping[str, Distribution], unit: np.ndarray) -> list[Overrides]:
   return [
-      {name: axis.quantile(float(u)) for (name, axis), u in zip(axes.items(), row, strict=True)}
-      for row in unit]
+    {name: axis.quantile(float(u)) for (name, axis), u in zip(axes.items(), row, strict=True)}
+    for row in unit
+  ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Point:
 
   index: int
   overrides: Overrides
-  config: ConfigDict   # validated
+  config: ConfigDict  # validated
 
   @property
   def name(self) -> str:
@@ -140,8 +144,9 @@ def load(path: str | Path, base: ConfigDict) -> list[Point]:
   sweep = commandline.load_module(path).get("sweep")
   if sweep is None:
     raise UsageError(
-        f"the config file {path} has no function sweep(), which yields a dict of overrides for "
-        "each run; train a single config with python -m mnist_mlp.main")
+      f"the config file {path} has no function sweep(), which yields a dict of overrides for "
+      "each run; train a single config with python -m mnist_mlp.main"
+    )
   with commandline.broken_file(path):
     produced = sweep()
     if isinstance(produced, Mapping | str) or not isinstance(produced, Iterable):
@@ -163,8 +168,9 @@ def check(produced: Iterable[Any], base: ConfigDict) -> list[Point]:
   for index, overrides in enumerate(produced):
     if not isinstance(overrides, Mapping):
       raise UsageError(
-          f"point {index} of the sweep is {overrides!r}, a {type(overrides).__name__}, but must be "
-          "a dict of overrides like {'optimizer.learning_rate': 0.01}")
+        f"point {index} of the sweep is {overrides!r}, a {type(overrides).__name__}, but must be "
+        "a dict of overrides like {'optimizer.learning_rate': 0.01}"
+      )
     try:
       point = _point(index, overrides, base)
     except UsageError as error:
@@ -172,7 +178,8 @@ def check(produced: Iterable[Any], base: ConfigDict) -> list[Point]:
     same = seen.setdefault(config_lib.to_json(point.config), index)
     if same != index:
       raise UsageError(
-          f"points {same} and {index} of the sweep are the same run, {dict(overrides)!r}")
+        f"points {same} and {index} of the sweep are the same run, {dict(overrides)!r}"
+      )
     points.append(point)
   return points
 

@@ -27,12 +27,18 @@ from mnist_mlp.data import dataset as data
 from mnist_mlp.train import check_sizes
 
 # Fields whose values a compiled program takes as arguments.
-TRACED = (
-    "seed", *(f"optimizer.{name}" for name in HYPERPARAMETERS), *steps.SCALARS.values())
+TRACED = ("seed", *(f"optimizer.{name}" for name in HYPERPARAMETERS), *steps.SCALARS.values())
 # Of these, the ones that mean nothing special at 0. At 0, the others are not in the program at all.
 _ALWAYS_PRESENT = (
-    "seed", "optimizer.learning_rate", "optimizer.momentum", "optimizer.b1", "optimizer.b2",
-    "optimizer.eps", "optimizer.rms_decay", "loss.label_smoothing")
+  "seed",
+  "optimizer.learning_rate",
+  "optimizer.momentum",
+  "optimizer.b1",
+  "optimizer.b2",
+  "optimizer.eps",
+  "optimizer.rms_decay",
+  "loss.label_smoothing",
+)
 
 # Arithmetic of a chunk of steps, so that signals are heard within some ten seconds.
 _CHUNK_FLOPS = {"cpu": 1e12, "gpu": 1e14, "tpu": 1e14}
@@ -42,8 +48,10 @@ def canonical(config: ConfigDict) -> ConfigDict:
   """Returns the config that stands for all with the same program: its traced values are fixed."""
   reference = config_lib.flatten(config_lib.default())
   fixed = {
-      name: reference[name] if name in _ALWAYS_PRESENT else float(value != 0)
-      for name, value in config_lib.flatten(config).items() if name in TRACED}
+    name: reference[name] if name in _ALWAYS_PRESENT else float(value != 0)
+    for name, value in config_lib.flatten(config).items()
+    if name in TRACED
+  }
   config = config.copy_and_resolve_references()
   config.update_from_flattened_dict(fixed)
   return config
@@ -104,8 +112,9 @@ class Group:
   def create(self, shared_seed: bool) -> Callable[[steps.Traced], steps.TrainState]:
     """Returns the compiled function from stacked traced values to stacked states."""
     axes = steps.Traced(None if shared_seed else 0, 0, 0)
-    return jax.jit(jax.vmap(
-        self.initializer, in_axes=(axes,), out_axes=state_axes(self.member, shared_seed)))
+    return jax.jit(
+      jax.vmap(self.initializer, in_axes=(axes,), out_axes=state_axes(self.member, shared_seed))
+    )
 
   @functools.cached_property
   def num_weights(self) -> int:
@@ -150,8 +159,14 @@ def state_axes(state: steps.TrainState, shared_seed: bool) -> steps.TrainState:
   """Returns for each part of a state its axis of members, 0 or None, as `jax.vmap` takes it."""
   model_state = {name: None if name == "input_statistics" else 0 for name in state.model_state}
   return state.replace(
-      step=None, seed=None if shared_seed else 0, params=0, opt_state=0, scalars=0, ema=0,
-      model_state=model_state)
+    step=None,
+    seed=None if shared_seed else 0,
+    params=0,
+    opt_state=0,
+    scalars=0,
+    ema=0,
+    model_state=model_state,
+  )
 
 
 def _axes(state: steps.TrainState) -> steps.TrainState:
@@ -180,8 +195,9 @@ def initial(group: Group, configs: Sequence[ConfigDict]) -> dict[str, Any]:
   tree = {"state": state, "metrics": no_metrics(members), "best": {}}
   if group.dataset.validation.num_examples:
     tree["best"] = {
-        "state": steps.snapshot(unshared(state, members)),
-        "accuracy": jnp.full((members,), -jnp.inf, jnp.float32)}
+      "state": steps.snapshot(unshared(state, members)),
+      "accuracy": jnp.full((members,), -jnp.inf, jnp.float32),
+    }
   return tree
 
 
@@ -202,13 +218,15 @@ def spread(tree: dict[str, Any], splits: Any) -> tuple[dict[str, Any], Any]:
   if count == 1:
     return jax.tree.map(jnp.asarray, tree), splits
   mesh = jax.make_mesh(
-      (count,), ("members",), axis_types=(jax.sharding.AxisType.Auto,),
-      devices=jax.devices()[:count])
+    (count,), ("members",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:count]
+  )
   everywhere = jax.sharding.NamedSharding(mesh, PartitionSpec())
   split = jax.sharding.NamedSharding(mesh, PartitionSpec("members"))
   state = jax.tree.map(
-      lambda axis: everywhere if axis is None else split, _axes(tree["state"]),
-      is_leaf=lambda leaf: leaf is None)
+    lambda axis: everywhere if axis is None else split,
+    _axes(tree["state"]),
+    is_leaf=lambda leaf: leaf is None,
+  )
   shardings = {"state": state, "metrics": split, "best": split}, everywhere
   return jax.jit(lambda *trees: trees, out_shardings=shardings)(tree, splits)
 
@@ -231,21 +249,27 @@ def no_metrics(members: int) -> TrainMetrics:
 
 def _map(axes: Any, tree: Any, member: Callable, shared: Callable = lambda leaf: leaf) -> Any:
   """Maps the leaves that have an axis of members by one function, the others by another."""
+
   def is_none(leaf):
     return leaf is None
+
   return jax.tree.map(
-      lambda axis, leaf: shared(leaf) if axis is None else member(leaf),
-      jax.tree.broadcast(axes, tree, is_leaf=is_none), tree, is_leaf=is_none)
+    lambda axis, leaf: shared(leaf) if axis is None else member(leaf),
+    jax.tree.broadcast(axes, tree, is_leaf=is_none),
+    tree,
+    is_leaf=is_none,
+  )
 
 
 @functools.partial(
-    jax.jit, static_argnames=("config", "epochs", "num_steps"), donate_argnames=("state",))
+  jax.jit, static_argnames=("config", "epochs", "num_steps"), donate_argnames=("state",)
+)
 def train_chunk(state, metrics, images, labels, *, config, epochs, num_steps):
   """`steps.train_chunk` for every member."""
   axes = _axes(state), 0
   chunk = functools.partial(
-      steps.train_chunk, images=images, labels=labels, config=config, epochs=epochs,
-      steps=num_steps)
+    steps.train_chunk, images=images, labels=labels, config=config, epochs=epochs, steps=num_steps
+  )
   if len(jax.tree.leaves(metrics)[0]) == 1:  # Batches of one product take a sixth longer than it.
     alone = chunk(*_map(axes, (state, metrics), lambda leaf: leaf[0]))
     return _map(axes, alone, lambda leaf: leaf[None])
@@ -254,9 +278,11 @@ def train_chunk(state, metrics, images, labels, *, config, epochs, num_steps):
 
 def _for_each(function: Callable) -> Callable:
   """Returns a function of a split, compiled, that works on every member."""
+
   def for_each(state, images, labels, *, config):
     one = functools.partial(function, images=images, labels=labels, config=config)
     return jax.vmap(one, in_axes=(_axes(state),))(state)
+
   return jax.jit(for_each, static_argnames=("config",))
 
 
@@ -280,15 +306,19 @@ def keep_best(best, state, accuracy):
     return jnp.where(better.reshape(-1, *[1] * (old.ndim - 1)), new, old)
 
   return {
-      "state": jax.tree.map(pick, unshared(state, len(better)), best["state"]),
-      "accuracy": jnp.where(better, accuracy, best["accuracy"])}
+    "state": jax.tree.map(pick, unshared(state, len(better)), best["state"]),
+    "accuracy": jnp.where(better, accuracy, best["accuracy"]),
+  }
 
 
 def unshared(state: steps.TrainState, members: int) -> steps.TrainState:
   """Returns the state with what members share repeated for each."""
   return _map(
-      _axes(state), state, member=lambda leaf: leaf,
-      shared=lambda leaf: jnp.repeat(leaf[None], members, 0))
+    _axes(state),
+    state,
+    member=lambda leaf: leaf,
+    shared=lambda leaf: jnp.repeat(leaf[None], members, 0),
+  )
 
 
 def take(tree: Any, rows: Sequence[int] | int) -> Any:
@@ -300,5 +330,5 @@ def share(state: steps.TrainState) -> steps.TrainState:
   """Undoes `unshared`."""
   shared_seed = len(set(np.asarray(state.seed).tolist())) == 1
   return _map(
-      state_axes(state, shared_seed), state, member=lambda leaf: leaf,
-      shared=lambda leaf: leaf[0])
+    state_axes(state, shared_seed), state, member=lambda leaf: leaf, shared=lambda leaf: leaf[0]
+  )

@@ -27,11 +27,11 @@ from mnist_mlp.sweeps.engines import Options, Sweep
 from mnist_mlp.sweeps.points import Point
 from mnist_mlp.sweeps.trials import UNFINISHED, Member, stop_early
 
-_ATTEMPTS = 3           # to go on with a trial, after its machine or process was lost
-_LOCK_SECONDS = 60.0    # within which a lost process lets go of the folder
+_ATTEMPTS = 3  # to go on with a trial, after its machine or process was lost
+_LOCK_SECONDS = 60.0  # within which a lost process lets go of the folder
 _ENVIRONMENT = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",     # each run writes its own events
-    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+  "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # each run writes its own events
+  "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
 # A trial has one core, which JAX does not know.
 _ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
@@ -51,8 +51,10 @@ def run(sweep: Sweep, members: Sequence[Member], options: Options) -> None:
     slots = _slots()
     sweep.console.line(f"Ray cluster with room for {slots} trials at a time")
     populations = (
-        sweep.populations(members, options.max_members, trial_id) if options.halving else
-        sweep.populations(members, options.max_members or math.ceil(len(members) / slots)))
+      sweep.populations(members, options.max_members, trial_id)
+      if options.halving
+      else sweep.populations(members, options.max_members or math.ceil(len(members) / slots))
+    )
     plan = [(p.path.absolute(), [m.name for m in p.members]) for p in populations]
     _fit(sweep, plan, options)
     if options.halving:
@@ -72,17 +74,19 @@ def _interrupt(number: int, _) -> None:
 
 def _connect(options: Options) -> None:
   how: dict[str, Any] = (
-      {"address": options.ray_address} if options.ray_address else
-      # Not None, which would join any cluster that happens to run on this machine.
-      {"address": "local", "include_dashboard": False})
+    {"address": options.ray_address}
+    if options.ray_address
+    # Not None, which would join any cluster that happens to run on this machine.
+    else {"address": "local", "include_dashboard": False}
+  )
   _check_reachable(options.ray_address)
   try:
     with warnings.catch_warnings():
       # Ray forks to start its processes, which JAX warns of; they start other programs at once.
       warnings.simplefilter("ignore", RuntimeWarning)
       ray.init(
-          **how, logging_level="ERROR",
-          runtime_env={"env_vars": {} if _has_gpus() else _ONE_THREAD})
+        **how, logging_level="ERROR", runtime_env={"env_vars": {} if _has_gpus() else _ONE_THREAD}
+      )
   except (ConnectionError, ValueError) as error:
     reason = " ".join(str(error).split())
     raise RunError(f"cannot reach the Ray cluster {options.ray_address!r}: {reason}") from error
@@ -114,21 +118,28 @@ def _fit(sweep: Sweep, plan: Sequence[tuple[Path, list[str]]], options: Options)
     return
   resources = {"cpu": 1, **({"gpu": 1} if ray.cluster_resources().get("GPU") else {})}
   trial = functools.partial(
-      _trial, points=sweep.points, folder=sweep.folder.absolute(), plan=plan, options=options)
+    _trial, points=sweep.points, folder=sweep.folder.absolute(), plan=plan, options=options
+  )
   tuner = tune.Tuner(
-      tune.with_resources(trial, resources),
-      param_space={"population": tune.grid_search(list(range(len(plan))))},
-      tune_config=tune.TuneConfig(
-          metric="validation_accuracy", mode="max", scheduler=_scheduler(sweep, plan, options)),
-      run_config=tune.RunConfig(
-          name="ray", storage_path=str(sweep.folder.absolute()), verbose=0,
-          failure_config=tune.FailureConfig(max_failures=_ATTEMPTS)))
+    tune.with_resources(trial, resources),
+    param_space={"population": tune.grid_search(list(range(len(plan))))},
+    tune_config=tune.TuneConfig(
+      metric="validation_accuracy", mode="max", scheduler=_scheduler(sweep, plan, options)
+    ),
+    run_config=tune.RunConfig(
+      name="ray",
+      storage_path=str(sweep.folder.absolute()),
+      verbose=0,
+      failure_config=tune.FailureConfig(max_failures=_ATTEMPTS),
+    ),
+  )
   results = tuner.fit()
   if results.errors:
     reason = str(results.errors[0]).strip().splitlines()[-1]
     raise RunError(
-        f"{len(results.errors)} of {len(plan)} trials failed, the first with {reason}; what they "
-        "saved is kept, and the same command goes on with it")
+      f"{len(results.errors)} of {len(plan)} trials failed, the first with {reason}; what they "
+      "saved is kept, and the same command goes on with it"
+    )
 
 
 def _scheduler(sweep: Sweep, plan: Sequence, options: Options) -> Any:
@@ -137,13 +148,18 @@ def _scheduler(sweep: Sweep, plan: Sequence, options: Options) -> Any:
   groups = [sweep.population(*one).group for one in plan]
   evaluations = max(math.ceil(g.length.total_steps / g.eval_every) for g in groups)
   return tune.schedulers.ASHAScheduler(
-      time_attr="evaluations", max_t=evaluations, grace_period=1,
-      reduction_factor=options.halving)
+    time_attr="evaluations", max_t=evaluations, grace_period=1, reduction_factor=options.halving
+  )
 
 
 def _trial(
-    config: dict[str, int], *, points: Sequence[Point], folder: Path,
-    plan: Sequence[tuple[Path, list[str]]], options: Options) -> None:
+  config: dict[str, int],
+  *,
+  points: Sequence[Point],
+  folder: Path,
+  plan: Sequence[tuple[Path, list[str]]],
+  options: Options,
+) -> None:
   """Trains one population, from where its last checkpoint stands; runs in a process of Ray's."""
   environment.use_compilation_cache()
   sweep = Sweep(points, folder, Console())
@@ -155,10 +171,13 @@ def _trial(
     rows = [row for member in population.members for row in member.folder.metrics()]
     accuracies = [row.get("validation/accuracy", 0.0) for row in rows if row["step"] == step]
     if accuracies:
-      tune.report({
+      tune.report(
+        {
           "evaluations": math.ceil(step / population.group.eval_every),
           # Over all members: those that diverged count as 0.
-          "validation_accuracy": sum(accuracies) / len(population.members)})
+          "validation_accuracy": sum(accuracies) / len(population.members),
+        }
+      )
 
   save_every = 0.0 if options.halving else options.save_every
   deadline = time.monotonic() + _LOCK_SECONDS

@@ -77,8 +77,7 @@ class Population:
   def template(self) -> Any:
     """Returns shapes and dtypes of the tree in its checkpoints."""
     configs = [member.config for member in self.members]
-    return jax.eval_shape(
-        lambda: population.pack(population.initial(self.group, configs)))
+    return jax.eval_shape(lambda: population.pack(population.initial(self.group, configs)))
 
   def checkpoints(self, console: Console) -> Checkpoints:
     """Opens its checkpoints."""
@@ -89,8 +88,11 @@ class Population:
     return [row for row, m in enumerate(self.members) if m.status() == UNFINISHED]
 
   def train(
-      self, until: int, console: Console, save_every: float,
-      saved: Callable[[int], None] = lambda step: None,
+    self,
+    until: int,
+    console: Console,
+    save_every: float,
+    saved: Callable[[int], None] = lambda step: None,
   ) -> None:
     """Trains its unfinished members up to step `until`, from where its last checkpoint stands.
 
@@ -120,8 +122,11 @@ class Population:
       _Run(self, rows, checkpoints, console, save_every, saved).train(until)
 
   def train_to(
-      self, share: float, console: Console, save_every: float,
-      saved: Callable[[int], None] = lambda step: None,
+    self,
+    share: float,
+    console: Console,
+    save_every: float,
+    saved: Callable[[int], None] = lambda step: None,
   ) -> None:
     """Like `train`, up to a share of its length; deletes its folder if nobody has to go on."""
     if self.unfinished():
@@ -142,11 +147,11 @@ def _write_members(p: Population) -> None:
 class _Chunk:
   """Steps that are dispatched, and what they gave; arrays on the device, stacked over members."""
 
-  step: int                     # how many steps are done after it
+  step: int  # how many steps are done after it
   metrics: TrainMetrics
   evaluate: bool
-  validation: Any = None        # EvalMetrics
-  scalars: Any = None           # norms, float32 [members], and the schedule, float32 []
+  validation: Any = None  # EvalMetrics
+  scalars: Any = None  # norms, float32 [members], and the schedule, float32 []
 
 
 class _Run:
@@ -158,13 +163,15 @@ class _Run:
     self.environment = environment.describe()
     self.step, tree = self._restore()
     self.tree, (self.train_split, self.validation_split) = population.spread(
-        tree, (p.group.train, p.group.validation))
+      tree, (p.group.train, p.group.validation)
+    )
     self.saved_at, self.saved_step = time.perf_counter(), self.step
     self.started, self.started_at = time.perf_counter(), self.step
     self.size = len(p.members)
     self.no_metrics = jax.device_put(
-        population.no_metrics(self.size),
-        jax.tree.map(lambda leaf: leaf.sharding, self.tree["metrics"]))
+      population.no_metrics(self.size),
+      jax.tree.map(lambda leaf: leaf.sharding, self.tree["metrics"]),
+    )
     self.limit = self.group.scan_limit(self.size)
     self.rows = rows
     self.reporters: dict[int, Reporter] = {}
@@ -195,7 +202,8 @@ class _Run:
     folder.truncate_metrics(self.step)
     folder.write_json("environment.json", self.environment)
     reporter = Reporter(
-        member.config, folder, dataset, self.group.length, Silent(), self.step, pictures=False)
+      member.config, folder, dataset, self.group.length, Silent(), self.step, pictures=False
+    )
     reporter.introduction(self.group.member.params, self.environment["devices"])
     return reporter
 
@@ -220,8 +228,10 @@ class _Run:
         self._save()
       if self.step < until:
         raise Interrupted(
-            f"interrupted by {signals.received.name} after step {self.step} of "
-            f"{self.group.length.total_steps}; the sweep is saved", signals.received)
+          f"interrupted by {signals.received.name} after step {self.step} of "
+          f"{self.group.length.total_steps}; the sweep is saved",
+          signals.received,
+        )
 
   def _save(self) -> None:
     if self.step > self.saved_step:
@@ -234,10 +244,16 @@ class _Run:
     """Starts the next steps on the device, and what follows them there; waits for nothing."""
     group, tree, config = self.group, self.tree, self.group.static
     epochs, num_steps = split_into_scans(
-        self.step, group.next_evaluation(self.step), group.length.steps_per_epoch, self.limit)
+      self.step, group.next_evaluation(self.step), group.length.steps_per_epoch, self.limit
+    )
     tree["state"], metrics = population.train_chunk(
-        tree["state"], tree["metrics"], *self.train_split, config=config, epochs=epochs,
-        num_steps=num_steps)
+      tree["state"],
+      tree["metrics"],
+      *self.train_split,
+      config=config,
+      epochs=epochs,
+      num_steps=num_steps,
+    )
     self.step += epochs * num_steps
     chunk = _Chunk(self.step, metrics, self.step == group.evaluation_step(self.step))
     tree["metrics"] = metrics
@@ -246,16 +262,15 @@ class _Run:
       chunk.scalars = population.norms(tree["state"], *self.train_split, config=config)
       chunk.scalars["schedule"] = group.schedule(np.int32(self.step))
       if self.validation_split:
-        chunk.validation = population.evaluate(
-            tree["state"], *self.validation_split, config=config)
+        chunk.validation = population.evaluate(tree["state"], *self.validation_split, config=config)
         tree["best"] = population.keep_best(
-            tree["best"], tree["state"], chunk.validation.accuracy.compute())
+          tree["best"], tree["state"], chunk.validation.accuracy.compute()
+        )
     return chunk
 
   def _complete(self, chunk: _Chunk) -> None:
     """Waits for a chunk; marks the members that diverged, reports the others."""
-    metrics, validation, scalars = jax.device_get(
-        (chunk.metrics, chunk.validation, chunk.scalars))
+    metrics, validation, scalars = jax.device_get((chunk.metrics, chunk.validation, chunk.scalars))
     train, validation = _by_member(metrics), validation and _by_member(validation)
     for row in list(self.reporters):
       first_bad = int(train[row]["first_non_finite"])
@@ -277,21 +292,28 @@ class _Run:
       own = {name: float(values[row]) for name, values in scalars.items()}
       counted = {name: v for name, v in train[row].items() if name != "first_non_finite"}
       reporter.evaluation(
-          step, counted, validation and validation[row], {**own, "schedule": schedule}, None)
-    self.console.line(self._line(step, validation, "validation") if validation
-                      else self._line(step, train, "train"))
+        step, counted, validation and validation[row], {**own, "schedule": schedule}, None
+      )
+    self.console.line(
+      self._line(step, validation, "validation") if validation else self._line(step, train, "train")
+    )
 
   def _line(self, step: int, measured: Sequence[Mapping[str, float]], split: str) -> str:
     length, live = self.group.length, list(self.reporters)
-    rate = ((step - self.started_at) * self.group.config.batch_size * self.size
-            / (time.perf_counter() - self.started))
+    rate = (
+      (step - self.started_at)
+      * self.group.config.batch_size
+      * self.size
+      / (time.perf_counter() - self.started)
+    )
     parts = [f"{len(live)} of {self.size} runs", f"step {step}/{length.total_steps}"]
     if live:
       accuracy = np.array([measured[row]["accuracy"] for row in live])
       best = self.p.members[live[int(accuracy.argmax())]].name
       parts.append(
-          f"{split} accuracy {100 * np.median(accuracy):.2f}% median, "
-          f"{100 * accuracy.max():.2f}% best ({best})")
+        f"{split} accuracy {100 * np.median(accuracy):.2f}% median, "
+        f"{100 * accuracy.max():.2f}% best ({best})"
+      )
     return " | ".join([*parts, f"{rate:,.0f} examples/s in all"])
 
 
@@ -309,7 +331,8 @@ class _Finish:
     state, config = run.tree["state"], run.group.static
     test = tuple(map(np.asarray, self.group.dataset.test))
     metrics, self.logits = jax.device_get(
-        population.evaluate_and_predict(state, *test, config=config))
+      population.evaluate_and_predict(state, *test, config=config)
+    )
     self.metrics = _by_member(metrics)
     self.tree = jax.device_get(population.pack(run.tree))
 
@@ -328,24 +351,25 @@ class _Finish:
     test = reporter.test(self.metrics[row], self.logits[row], None, best)
     last = member.folder.metrics()[-1]
     return {
-        "dataset": self.group.dataset.describe(),
-        "steps": length.total_steps,
-        "epochs": length.total_steps / length.steps_per_epoch,
-        "weights": self.group.num_weights,
-        "test": test,
-        "validation": {"loss": last["validation/loss"], "accuracy": last["validation/accuracy"]}
-                      if self.group.validation else None,
-        "train": {"loss": last["train/loss"], "accuracy": last["train/accuracy"]},
-        "best_validation": best,
-        "examples_per_second": round(reporter.rate, 1) or None,
-        "environment": self.run.environment,
-        "seconds": round(time.perf_counter() - self.run.started, 3),
-        "population": self.run.size,
+      "dataset": self.group.dataset.describe(),
+      "steps": length.total_steps,
+      "epochs": length.total_steps / length.steps_per_epoch,
+      "weights": self.group.num_weights,
+      "test": test,
+      "validation": {"loss": last["validation/loss"], "accuracy": last["validation/accuracy"]}
+      if self.group.validation
+      else None,
+      "train": {"loss": last["train/loss"], "accuracy": last["train/accuracy"]},
+      "best_validation": best,
+      "examples_per_second": round(reporter.rate, 1) or None,
+      "environment": self.run.environment,
+      "seconds": round(time.perf_counter() - self.run.started, 3),
+      "population": self.run.size,
     }
 
 
 def save_member(
-    member: Member, packed: Mapping[str, Any], row: int, about_environment: Mapping, group: Group
+  member: Member, packed: Mapping[str, Any], row: int, about_environment: Mapping, group: Group
 ) -> dict[str, float] | None:
   """Saves the last and the best state of a member in its own folder, as a lone run has them.
 
@@ -404,7 +428,8 @@ def stop_early(p: Population, losers: Sequence[Member], console: Console) -> Pop
     return p
   name = p.path.name.partition("-")[0]
   smaller = Population(
-      p.path.with_name(f"{name}-{step}"), p.group, [p.members[row] for row in rows])
+    p.path.with_name(f"{name}-{step}"), p.group, [p.members[row] for row in rows]
+  )
   with smaller.checkpoints(console) as checkpoints:
     checkpoints.save(step, population.take(packed, rows), {})
   _write_members(smaller)

@@ -70,7 +70,8 @@ def test_fields_vary_like_those_of_noise_on_every_pixel(sigma):
   def covariance_on_a_line(size):
     reach = int(np.ceil(3 * sigma))
     line = scipy.ndimage.gaussian_filter1d(
-        np.eye(size + 2 * reach), sigma, mode="constant", radius=reach)[:, reach:-reach]
+      np.eye(size + 2 * reach), sigma, mode="constant", radius=reach
+    )[:, reach:-reach]
     return line.T @ line
 
   expected = np.einsum("rs,ct->rsct", covariance_on_a_line(9), covariance_on_a_line(12))
@@ -98,13 +99,15 @@ def test_elastic_is_scipys_on_the_same_fields(images, labels):
     assert 0.5 < np.std(fields) < 3, "pixels, as strong as Simard's"
     for channel in range(2):
       expected = scipy.ndimage.map_coordinates(
-          image[:, :, channel].astype(np.float32), [rows + fields[0], columns + fields[1]], order=1)
+        image[:, :, channel].astype(np.float32), [rows + fields[0], columns + fields[1]], order=1
+      )
       np.testing.assert_allclose(ours[i, :, :, channel], expected, atol=0.02)
 
 
 def test_affine_is_scipys(images, labels):
   c = options(
-      rotation=30.0, rotation_of=(1, 7), rotation_for_those=10.0, scale=0.2, shift=2.5, shear=0.3)
+    rotation=30.0, rotation_of=(1, 7), rotation_for_those=10.0, scale=0.2, shift=2.5, shear=0.3
+  )
   _, affine_key = jax.random.split(jax.random.key(0))
   affine = augment.draw_affine(affine_key, labels, c, c)
   ours = distort(images, labels, c)
@@ -113,16 +116,19 @@ def test_affine_is_scipys(images, labels):
     matrix, offset = np.asarray(affine.matrix[i]), np.asarray(affine.offset[i])
     for channel in range(2):
       expected = scipy.ndimage.affine_transform(
-          image[:, :, channel].astype(np.float32), matrix,
-          centre + offset - matrix @ centre, order=1)
+        image[:, :, channel].astype(np.float32), matrix, centre + offset - matrix @ centre, order=1
+      )
       np.testing.assert_allclose(ours[i, :, :, channel], expected, atol=0.02)
 
 
-@pytest.mark.parametrize("name, value, expected", [
+@pytest.mark.parametrize(
+  "name, value, expected",
+  [
     ("rotation", 30.0, lambda p: np.abs(np.rad2deg(np.arctan2(p[:, 0, 1], p[:, 0, 0])))),
     ("scale", 0.2, lambda p: np.abs(p[:, [0, 1], [0, 1]] - 1).max(1)),
     ("shear", 0.3, lambda p: np.abs(p[:, 1, 0])),
-])
+  ],
+)
 def test_each_map_is_what_its_name_says_within_its_range(name, value, expected):
   """Looks at the map from the original to the distorted image."""
   labels = np.zeros(2000, np.int32)
@@ -174,7 +180,8 @@ def test_strength_zero_is_the_identity(images, labels):
 def test_floats_are_taken_like_bytes(images, labels):
   c = options(elastic_alpha=34.0, rotation=15.0)
   np.testing.assert_array_equal(
-      distort(images, labels, c), distort(images.astype(np.float32), labels, c))
+    distort(images, labels, c), distort(images.astype(np.float32), labels, c)
+  )
 
 
 @pytest.mark.slow
@@ -196,15 +203,15 @@ def test_the_result_stays_what_it_is():
   c = options(elastic_alpha=10.0, elastic_sigma=2.0, rotation=20.0, scale=0.1, shear=0.1)
   ours = distort(image, np.zeros(1, np.int32), c, key=5)[0, ..., 0]
   expected = [
-      [0, 0, 0, 0, 0, 0, 0, 0, 0],
-      [0, 0, 0, 10, 0, 0, 0, 0, 0],
-      [0, 0, 0, 105, 71, 0, 0, 0, 0],
-      [0, 0, 0, 155, 47, 0, 0, 0, 0],
-      [0, 0, 0, 166, 73, 0, 0, 0, 0],
-      [0, 0, 0, 134, 137, 0, 0, 0, 0],
-      [0, 0, 0, 58, 148, 42, 0, 0, 0],
-      [0, 0, 0, 0, 0, 15, 0, 0, 0],
-      [0, 0, 0, 0, 0, 0, 0, 0, 0],
+    [0, 0, 0, 0, 0, 0, 0, 0, 0],
+    [0, 0, 0, 10, 0, 0, 0, 0, 0],
+    [0, 0, 0, 105, 71, 0, 0, 0, 0],
+    [0, 0, 0, 155, 47, 0, 0, 0, 0],
+    [0, 0, 0, 166, 73, 0, 0, 0, 0],
+    [0, 0, 0, 134, 137, 0, 0, 0, 0],
+    [0, 0, 0, 58, 148, 42, 0, 0, 0],
+    [0, 0, 0, 0, 0, 15, 0, 0, 0],
+    [0, 0, 0, 0, 0, 0, 0, 0, 0],
   ]
   np.testing.assert_allclose(ours, expected, atol=0.6)
 
@@ -219,8 +226,7 @@ PLAIN = training_config()
 
 def loss_of_a_batch(c):
   images, labels = small.dataset().train
-  return jax.jit(
-      lambda state: steps.gradient(state, images, labels, FrozenConfigDict(c)).value)
+  return jax.jit(lambda state: steps.gradient(state, images, labels, FrozenConfigDict(c)).value)
 
 
 @pytest.mark.slow
@@ -229,8 +235,11 @@ def test_training_distorts_by_seed_and_step():
   loss = loss_of_a_batch(DISTORTED)
   assert loss(state) == loss(state)
   values = [
-      loss(state), loss(state.replace(step=jnp.int32(1))), loss(state.replace(seed=jnp.uint32(1))),
-      loss_of_a_batch(PLAIN)(state)]
+    loss(state),
+    loss(state.replace(step=jnp.int32(1))),
+    loss(state.replace(seed=jnp.uint32(1))),
+    loss_of_a_batch(PLAIN)(state),
+  ]
   assert len(set(map(float, values))) == 4
 
 
@@ -268,8 +277,9 @@ def test_the_last_steps_see_images_as_they_are(length):
 def test_evaluation_does_not_distort():
   state = steps.create_train_state(DISTORTED, small.dataset())
   distorted, plain = (
-      steps.evaluate(state, *small.dataset().test, config=FrozenConfigDict(c)).compute()
-      for c in (DISTORTED, PLAIN))
+    steps.evaluate(state, *small.dataset().test, config=FrozenConfigDict(c)).compute()
+    for c in (DISTORTED, PLAIN)
+  )
   assert distorted == plain
 
 
@@ -288,13 +298,16 @@ def test_lbfgs_refuses_distortions(name):
     config.validate(c)
 
 
-@pytest.mark.parametrize("name, value, message", [
+@pytest.mark.parametrize(
+  "name, value, message",
+  [
     ("elastic_alpha", -1.0, "must lie in"),
     ("elastic_sigma", 0.0, "must lie in"),
     ("scale", 1.0, "must lie in"),
     ("rotation", float("nan"), "must lie in"),
     ("rotation_of", (1, -7), "count from 0"),
-])
+  ],
+)
 def test_impossible_strengths_are_refused(name, value, message):
   c = config.default()
   c.augment[name] = value

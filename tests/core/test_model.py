@@ -25,11 +25,15 @@ def build(**changes):
   mlp = create(**changes)
   rng = np.random.RandomState(3)
   shapes = dict(jax.eval_shape(mlp.init, jax.random.key(0), IMAGES))
-  variables = {"params": jax.tree.map(
-      lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(leaf.dtype), shapes.pop("params"))}
+  variables = {
+    "params": jax.tree.map(
+      lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(leaf.dtype), shapes.pop("params")
+    )
+  }
   if "batch_stats" in shapes:
     variables["batch_stats"] = jax.tree.map(
-        lambda leaf: rng.uniform(0.5, 1.5, leaf.shape).astype(leaf.dtype), shapes["batch_stats"])
+      lambda leaf: rng.uniform(0.5, 1.5, leaf.shape).astype(leaf.dtype), shapes["batch_stats"]
+    )
   if "input_statistics" in shapes:
     variables["input_statistics"] = steps.input_statistics(IMAGES)
   return mlp, variables
@@ -45,14 +49,14 @@ def forward(variables, x, activation, depth=2):
 
 
 NUMPY_ACTIVATIONS = {
-    "relu": lambda x: np.maximum(x, 0),
-    "tanh": np.tanh,
-    # The tanh approximation of Hendrycks & Gimpel 2016, which is Flax's.
-    "gelu": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
-    "silu": lambda x: x * scipy.special.expit(x),
-    "sigmoid": scipy.special.expit,
-    "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
-    "scaled_tanh": lambda x: 1.7159 * np.tanh(2 / 3 * x),
+  "relu": lambda x: np.maximum(x, 0),
+  "tanh": np.tanh,
+  # The tanh approximation of Hendrycks & Gimpel 2016, which is Flax's.
+  "gelu": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+  "silu": lambda x: x * scipy.special.expit(x),
+  "sigmoid": scipy.special.expit,
+  "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+  "scaled_tanh": lambda x: 1.7159 * np.tanh(2 / 3 * x),
 }
 
 
@@ -66,17 +70,23 @@ def test_forward_pass_equals_numpy(name):
 def test_scaled_tanh_is_lecuns():
   # Made so that f(1) = 1 and f(-1) = -1.
   np.testing.assert_allclose(
-      model.ACTIVATIONS["scaled_tanh"](jnp.array([-1.0, 0.0, 1.0, 100.0])), [-1, 0, 1, 1.7159],
-      atol=1e-4)
+    model.ACTIVATIONS["scaled_tanh"](jnp.array([-1.0, 0.0, 1.0, 100.0])),
+    [-1, 0, 1, 1.7159],
+    atol=1e-4,
+  )
 
 
 def test_without_hidden_layers_it_is_softmax_regression():
   mlp, variables = build(features=())
   assert jax.tree.map(jnp.shape, variables["params"]) == {
-      "Dense_0": {"kernel": (64, small.CLASSES), "bias": (small.CLASSES,)}}
+    "Dense_0": {"kernel": (64, small.CLASSES), "bias": (small.CLASSES,)}
+  }
   np.testing.assert_allclose(
-      mlp.apply(variables, IMAGES), forward(variables, IMAGES.reshape(12, -1) / 255, None, depth=0),
-      rtol=1e-4, atol=1e-5)
+    mlp.apply(variables, IMAGES),
+    forward(variables, IMAGES.reshape(12, -1) / 255, None, depth=0),
+    rtol=1e-4,
+    atol=1e-5,
+  )
 
 
 @pytest.mark.parametrize("inputs", config.INPUTS)
@@ -91,7 +101,8 @@ def test_pixels_are_scaled_inside(inputs):
   np.testing.assert_allclose(mlp.apply(variables, IMAGES), expected, rtol=1e-4, atol=1e-3)
   # Floats in 0..255 mean the same as bytes.
   np.testing.assert_array_equal(
-      mlp.apply(variables, IMAGES), mlp.apply(variables, IMAGES.astype(np.float32)))
+    mlp.apply(variables, IMAGES), mlp.apply(variables, IMAGES.astype(np.float32))
+  )
 
 
 def test_standardized_inputs_use_the_statistics_of_the_train_split():
@@ -133,7 +144,8 @@ def test_batch_norm_uses_the_batch_in_training_and_the_averages_in_evaluation():
   np.testing.assert_allclose(averages["mean"], 0.9 * old["mean"] + 0.1 * hidden.mean(0), rtol=1e-4)
   np.testing.assert_allclose(averages["var"], 0.9 * old["var"] + 0.1 * hidden.var(0), rtol=1e-4)
   np.testing.assert_allclose(
-      mlp.apply(variables, IMAGES), head(old["mean"], old["var"]), rtol=1e-3, atol=1e-3)
+    mlp.apply(variables, IMAGES), head(old["mean"], old["var"]), rtol=1e-3, atol=1e-3
+  )
 
 
 @pytest.mark.parametrize("norm", config.NORMS)
@@ -149,23 +161,25 @@ def test_bfloat16_is_of_factors_only(norm):
 
 def test_a_low_precision_product_rounds_its_factors_and_those_of_its_gradients():
   x, kernel, slopes = (
-      jax.random.normal(jax.random.key(i), shape)
-      for i, shape in enumerate([(64, 48), (48, 32), (64, 32)]))
+    jax.random.normal(jax.random.key(i), shape)
+    for i, shape in enumerate([(64, 48), (48, 32), (64, 32)])
+  )
   product = model.low_precision_product("bfloat16")
   y, pullback = jax.vjp(jax.jit(product), x, kernel)
   rounded = [np.asarray(a.astype(jnp.bfloat16).astype(jnp.float32)) for a in (x, kernel, slopes)]
   np.testing.assert_allclose(y, rounded[0] @ rounded[1], rtol=1e-4, atol=1e-4)
   for ours, exact in zip(
-      pullback(slopes), (rounded[2] @ rounded[1].T, rounded[0].T @ rounded[2]), strict=True):
+    pullback(slopes), (rounded[2] @ rounded[1].T, rounded[0].T @ rounded[2]), strict=True
+  ):
     assert ours.dtype == jnp.float32
     np.testing.assert_allclose(ours, exact, rtol=1e-4, atol=1e-4)
 
 
 KERNEL_STDS = {  # of a kernel [400, 300], for scale 1
-    "default": 400**-0.5,
-    "he": (2 / 400) ** 0.5,
-    "glorot": (2 / 700) ** 0.5,
-    "normal": 1.0,
+  "default": 400**-0.5,
+  "he": (2 / 400) ** 0.5,
+  "glorot": (2 / 700) ** 0.5,
+  "normal": 1.0,
 }
 
 
@@ -247,7 +261,8 @@ def test_input_dropout_drops_pixels_and_dropout_hidden_units():
 
   def hidden(**rates):
     _, captured = mlp.apply(
-        variables, IMAGES, train=True, rngs=key, capture_intermediates=True, **rates)
+      variables, IMAGES, train=True, rngs=key, capture_intermediates=True, **rates
+    )
     return captured["intermediates"]["Dense_0"]["__call__"][0]
 
   expected = (IMAGES.reshape(12, -1) / 255) @ layer["kernel"] + layer["bias"]
@@ -270,5 +285,7 @@ def test_narrow_product_has_the_gradients_of_a_plain_product():
 
   found = jax.value_and_grad(weighted(model.narrow_product), (0, 1))(x, kernel)
   jax.tree.map(
-      functools.partial(np.testing.assert_allclose, rtol=1e-5),
-      found, jax.value_and_grad(weighted(jnp.matmul), (0, 1))(x, kernel))
+    functools.partial(np.testing.assert_allclose, rtol=1e-5),
+    found,
+    jax.value_and_grad(weighted(jnp.matmul), (0, 1))(x, kernel),
+  )

@@ -12,8 +12,9 @@ RNG = np.random.RandomState(0)
 X = RNG.normal(size=(32, 6)).astype(np.float32)
 Y = np.argmax(X @ RNG.normal(size=(6, 4)), -1)
 PARAMS = {
-    "kernel": jnp.asarray(RNG.normal(0, 0.5, (6, 4)), jnp.float32),
-    "bias": jnp.asarray(RNG.normal(0, 0.5, 4), jnp.float32)}
+  "kernel": jnp.asarray(RNG.normal(0, 0.5, (6, 4)), jnp.float32),
+  "bias": jnp.asarray(RNG.normal(0, 0.5, 4), jnp.float32),
+}
 
 
 def objective(params):
@@ -36,8 +37,7 @@ def descend(tx, num_steps, params=PARAMS, state=None):
   def step(carry, _):
     params, state = carry
     value, grads = jax.value_and_grad(objective)(params)
-    updates, state = tx.update(
-        grads, state, params, value=value, grad=grads, value_fn=objective)
+    updates, state = tx.update(grads, state, params, value=value, grad=grads, value_fn=objective)
     return (optax.apply_updates(params, updates), state), None
 
   carry = params, tx.init(params) if state is None else state
@@ -71,21 +71,29 @@ def test_every_optimizer_reduces_the_loss(name):
 
 
 REFERENCES = {
-    "sgd": lambda rate: optax.sgd(rate),
-    "momentum": lambda rate: optax.sgd(rate, momentum=0.8),
-    "nesterov": lambda rate: optax.sgd(rate, momentum=0.8, nesterov=True),
-    "adam": lambda rate: optax.adam(rate, b1=0.85, b2=0.95, eps=1e-6),
-    "adamw": lambda rate: optax.adamw(
-        rate, b1=0.85, b2=0.95, eps=1e-6, weight_decay=0.1, mask={"kernel": True, "bias": False}),
-    "rmsprop": lambda rate: optax.rmsprop(rate, decay=0.7, eps=1e-6),
+  "sgd": lambda rate: optax.sgd(rate),
+  "momentum": lambda rate: optax.sgd(rate, momentum=0.8),
+  "nesterov": lambda rate: optax.sgd(rate, momentum=0.8, nesterov=True),
+  "adam": lambda rate: optax.adam(rate, b1=0.85, b2=0.95, eps=1e-6),
+  "adamw": lambda rate: optax.adamw(
+    rate, b1=0.85, b2=0.95, eps=1e-6, weight_decay=0.1, mask={"kernel": True, "bias": False}
+  ),
+  "rmsprop": lambda rate: optax.rmsprop(rate, decay=0.7, eps=1e-6),
 }
 
 
 @pytest.mark.parametrize("name", REFERENCES)
 def test_chains_equal_those_of_optax(name):
   c = options(
-      name=name, learning_rate=0.05, momentum=0.8, b1=0.85, b2=0.95, eps=1e-6, rms_decay=0.7,
-      weight_decay=0.1 if name == "adamw" else 0.0)
+    name=name,
+    learning_rate=0.05,
+    momentum=0.8,
+    b1=0.85,
+    b2=0.95,
+    eps=1e-6,
+    rms_decay=0.7,
+    weight_decay=0.1 if name == "adamw" else 0.0,
+  )
   c.schedule.name = "cosine"
   c.schedule.warmup_steps = 5
   shape = optax.warmup_cosine_decay_schedule(0.0, 1.0, 5, 20)
@@ -96,7 +104,9 @@ def test_chains_equal_those_of_optax(name):
     assert np.abs(ours[leaf] - PARAMS[leaf]).max() > 0.01
 
 
-@pytest.mark.parametrize(("name", "field", "value"), [
+@pytest.mark.parametrize(
+  ("name", "field", "value"),
+  [
     ("sgd", "learning_rate", 0.3),
     ("adamw", "weight_decay", 0.2),
     ("momentum", "momentum", 0.5),
@@ -106,7 +116,8 @@ def test_chains_equal_those_of_optax(name):
     ("adam", "eps", 0.1),
     ("rmsprop", "rms_decay", 0.5),
     ("sgd", "clip_norm", 0.05),
-])
+  ],
+)
 def test_a_changed_hyperparameter_acts_like_one_of_the_config(name, field, value):
   """A sweep varies these in the state of one compiled program."""
   base = {"name": name, "learning_rate": 0.1, "weight_decay": 0.01, "clip_norm": 0.1}
@@ -150,8 +161,7 @@ def test_constant_schedule():
 def test_cosine_schedule():
   values = schedule("cosine", warmup_steps=20, final_scale=0.1)
   share = np.arange(81) / 80
-  np.testing.assert_allclose(
-      values[20:], 0.1 + 0.9 * (1 + np.cos(np.pi * share)) / 2, atol=1e-6)
+  np.testing.assert_allclose(values[20:], 0.1 + 0.9 * (1 + np.cos(np.pi * share)) / 2, atol=1e-6)
   np.testing.assert_allclose(schedule("cosine")[100], 0.0, atol=1e-6)
 
 
@@ -167,14 +177,20 @@ def test_one_cycle_schedule():
 
 def test_step_and_exponential_schedules():
   np.testing.assert_allclose(
-      schedule("step", decay_rate=0.3, decay_every_epochs=2.0), 0.3 ** (np.arange(101) // 20),
-      rtol=1e-4)
+    schedule("step", decay_rate=0.3, decay_every_epochs=2.0),
+    0.3 ** (np.arange(101) // 20),
+    rtol=1e-4,
+  )
   np.testing.assert_allclose(
-      schedule("exponential", decay_rate=0.3, decay_every_steps=25), 0.3 ** (np.arange(101) / 25),
-      rtol=1e-4)
+    schedule("exponential", decay_rate=0.3, decay_every_steps=25),
+    0.3 ** (np.arange(101) / 25),
+    rtol=1e-4,
+  )
   np.testing.assert_allclose(
-      schedule("step", decay_rate=0.3, decay_every_steps=20, warmup_steps=5)[24:26], [1, 0.3],
-      rtol=1e-5)
+    schedule("step", decay_rate=0.3, decay_every_steps=20, warmup_steps=5)[24:26],
+    [1, 0.3],
+    rtol=1e-5,
+  )
 
 
 @pytest.mark.parametrize("warmup", [0, 1, 29, 2000])
@@ -215,7 +231,8 @@ def test_weight_decay_is_decoupled_and_touches_kernels_only(name):
 def test_max_norm_projection_scales_down_large_units_alone():
   kernel = np.array([[3.0, 0.3, 0.0], [4.0, 0.4, 0.0]], np.float32)  # Units of norm 5, 0.5 and 0.
   projected = optimizer.project_max_norm(
-      {"kernel": jnp.asarray(kernel), "bias": jnp.full(3, 9.0)}, 1.0)
+    {"kernel": jnp.asarray(kernel), "bias": jnp.full(3, 9.0)}, 1.0
+  )
   np.testing.assert_allclose(projected["kernel"], [[0.6, 0.3, 0.0], [0.8, 0.4, 0.0]], rtol=1e-6)
   np.testing.assert_array_equal(projected["bias"], 9.0)
 
@@ -227,7 +244,8 @@ def test_schedule_free_is_evaluated_at_its_average():
   z = state.inner_state[-1].z
   # Defazio et al. 2024, equation 3: gradients are taken at y = (1 - b1) z + b1 x.
   np.testing.assert_allclose(
-      params["kernel"], 0.1 * z["kernel"] + 0.9 * x["kernel"], rtol=1e-5, atol=1e-6)
+    params["kernel"], 0.1 * z["kernel"] + 0.9 * x["kernel"], rtol=1e-5, atol=1e-6
+  )
   assert np.abs(x["kernel"] - params["kernel"]).max() > 1e-4
 
 

@@ -18,9 +18,17 @@ from mnist_mlp.core.metrics import NEVER, TrainMetrics
 
 DATA = small.dataset()  # 96 examples: 6 steps an epoch
 CHANGES = dict(
-    model__features=(16,), model__norm="batch", model__dropout=0.3, loss__label_smoothing=0.1,
-    loss__l2=1e-3, optimizer__clip_norm=1.0, optimizer__max_norm=2.0, schedule__name="cosine",
-    schedule__warmup_steps=3, ema__decay=0.9)
+  model__features=(16,),
+  model__norm="batch",
+  model__dropout=0.3,
+  loss__label_smoothing=0.1,
+  loss__l2=1e-3,
+  optimizer__clip_norm=1.0,
+  optimizer__max_norm=2.0,
+  schedule__name="cosine",
+  schedule__warmup_steps=3,
+  ema__decay=0.9,
+)
 RICH = small.config_of(**CHANGES)
 STATIC = FrozenConfigDict(RICH)
 
@@ -37,7 +45,7 @@ def batch(step, seed=0, split=DATA.train, size=16):
   """Returns the batch of a step, counted from 0, by the plain meaning of an epoch's order."""
   epoch, index = divmod(step, split.num_examples // size)
   order = np.asarray(steps.epoch_order(np.uint32(seed), epoch, split.num_examples))
-  rows = order[index * size:(index + 1) * size]
+  rows = order[index * size : (index + 1) * size]
   return split.images[rows], split.labels[rows]
 
 
@@ -86,24 +94,26 @@ def test_train_metrics_are_means_over_all_examples_of_the_steps():
 
 # Losses of the first ten steps. They change with the random streams (initial weights, order,
 # dropout), the net, the loss or the optimizer: update them only if that was meant.
-GOLDEN = [
-    2.36602, 2.61588, 2.47292, 1.98563, 2.01277, 2.12695, 1.89687, 1.5804, 1.86304, 1.51943]
+GOLDEN = [2.36602, 2.61588, 2.47292, 1.98563, 2.01277, 2.12695, 1.89687, 1.5804, 1.86304, 1.51943]
 
 
 def test_golden_losses():
   found = [values(metrics)["loss"] for _, metrics in single_steps()[1:11]]
   if not np.allclose(found, GOLDEN, rtol=1e-3):
     raise AssertionError(
-        "ten steps from seed 0 gave other losses than they used to. If this change meant to alter "
-        "what a seed gives (random streams, initialization, loss, optimizer) or a new version of "
-        "JAX did, put these into GOLDEN and say so in CHANGELOG.md; else the change broke training."
-        f"\nfound  {[round(x, 5) for x in found]}\nstored {GOLDEN}")
+      "ten steps from seed 0 gave other losses than they used to. If this change meant to alter "
+      "what a seed gives (random streams, initialization, loss, optimizer) or a new version of "
+      "JAX did, put these into GOLDEN and say so in CHANGELOG.md; else the change broke training."
+      f"\nfound  {[round(x, 5) for x in found]}\nstored {GOLDEN}"
+    )
 
 
 def test_epoch_order_is_a_permutation_of_epoch_and_seed():
   orders = {
-      (seed, epoch): np.asarray(steps.epoch_order(np.uint32(seed), epoch, 96))
-      for seed in (0, 1, 2**32 - 1) for epoch in (0, 1)}
+    (seed, epoch): np.asarray(steps.epoch_order(np.uint32(seed), epoch, 96))
+    for seed in (0, 1, 2**32 - 1)
+    for epoch in (0, 1)
+  }
   for order in orders.values():
     np.testing.assert_array_equal(np.sort(order), np.arange(96))
   assert len({order.tobytes() for order in orders.values()}) == len(orders)
@@ -158,10 +168,13 @@ def test_moving_average_follows_its_recursion():
   for step, (state, _) in enumerate(history[1:]):
     decay = min(0.9, (1 + step) / (10 + step))
     average = jax.tree.map(
-        lambda a, p, decay=decay: decay * a + (1 - decay) * np.asarray(p), average, state.params)
+      lambda a, p, decay=decay: decay * a + (1 - decay) * np.asarray(p), average, state.params
+    )
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), average,
-        state.ema["params"])
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+      average,
+      state.ema["params"],
+    )
   last = history[-1][0]
   assert small.differing(last.ema["params"], last.params)
   assert steps.evaluation_variables(last, RICH)["params"] is last.ema["params"]
@@ -181,8 +194,11 @@ def test_batch_norm_statistics_move_a_tenth_towards_those_of_the_batch():
 
 def test_max_norm_holds_after_every_step():
   config = small.config_of(
-      model__features=(), optimizer__name="sgd", optimizer__learning_rate=10.0,
-      optimizer__max_norm=0.5)
+    model__features=(),
+    optimizer__name="sgd",
+    optimizer__learning_rate=10.0,
+    optimizer__max_norm=0.5,
+  )
   state, _ = small.train(small.create(config), 2, config)
   norms = jnp.linalg.norm(state.params["Dense_0"]["kernel"], axis=0)
   np.testing.assert_allclose(norms, 0.5, rtol=1e-5)
@@ -203,7 +219,8 @@ def test_evaluation_counts_every_example_once(examples):
   one = jax.jit(lambda image: state.apply_fn(variables, image[None])[0])
   logits = np.stack([one(image) for image in images]).astype(np.float64)
   np.testing.assert_allclose(
-      steps.predict_logits(state, images, config=STATIC), logits, rtol=1e-4, atol=1e-5)
+    steps.predict_logits(state, images, config=STATIC), logits, rtol=1e-4, atol=1e-5
+  )
   log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
   loss = -(0.9 * log_p[np.arange(examples), labels] + 0.1 * log_p.mean(1))  # smoothed by 0.1
   metrics = steps.evaluate(state, images, labels, config=STATIC)
@@ -217,8 +234,11 @@ def test_evaluation_batch_size_changes_nothing():
   expected = steps.predict_logits(state, DATA.validation.images, config=STATIC)
   other = FrozenConfigDict(dict(RICH, eval_batch_size=1000))
   np.testing.assert_allclose(
-      steps.predict_logits(state, DATA.validation.images, config=other), expected, rtol=1e-5,
-      atol=1e-6)
+    steps.predict_logits(state, DATA.validation.images, config=other),
+    expected,
+    rtol=1e-5,
+    atol=1e-6,
+  )
 
 
 def test_chunk_consumes_its_state_and_a_snapshot_outlives_it():
@@ -253,8 +273,11 @@ def test_first_step_with_a_loss_that_is_not_finite_is_found():
 
 def test_divergence_is_found_at_the_step_after_the_one_that_caused_it():
   config = small.config_of(
-      model__features=(), loss__name="squared_error", optimizer__name="sgd",
-      optimizer__learning_rate=1e30)
+    model__features=(),
+    loss__name="squared_error",
+    optimizer__name="sgd",
+    optimizer__learning_rate=1e30,
+  )
   _, metrics = small.train(small.create(config), 3, config)
   assert values(metrics)["first_non_finite"] == 2
 
@@ -296,7 +319,8 @@ def test_adversarial_images_are_those_of_softmax_regression_by_hand():
   x = np.stack([images.reshape(16, -1), expected.reshape(16, -1)]) / 255
   both = np.stack([errors(images), errors(expected)])
   np.testing.assert_allclose(
-      g.grads["Dense_0"]["kernel"], np.einsum("kbi,kbj->ij", x, both) / 32, rtol=1e-3, atol=1e-5)
+    g.grads["Dense_0"]["kernel"], np.einsum("kbi,kbj->ij", x, both) / 32, rtol=1e-3, atol=1e-5
+  )
 
 
 def test_full_batch_needs_no_order():
@@ -308,12 +332,15 @@ def test_full_batch_needs_no_order():
   np.testing.assert_allclose(values(metrics)["loss"], values(before)["loss"], rtol=1e-5)
 
 
-@pytest.mark.parametrize(("changes", "expected"), [
+@pytest.mark.parametrize(
+  ("changes", "expected"),
+  [
     ({"num_epochs": 2.0}, (6, 12)),
     ({"num_epochs": 0.5}, (6, 3)),
     ({"num_epochs": 2.0, "num_steps": 5}, (6, 5)),
     ({"num_epochs": 2.0, "batch_size": 20}, (4, 8)),  # The last 16 examples make no step.
-])
+  ],
+)
 def test_run_length(changes, expected):
   assert steps.run_length(small.config_of(**changes), 96) == expected
 
@@ -356,8 +383,13 @@ def test_two_devices_share_the_work_and_agree_with_one(tmp_path):
   """Sums in another order differ in the last bits, which six steps of Adam may magnify."""
   environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), JAX_PLATFORMS="cpu")
   output = subprocess.run(
-      [sys.executable, "-c", TWO_DEVICES, str(tmp_path / "state.npz")], env=environment,
-      check=True, capture_output=True, text=True, timeout=300).stdout
+    [sys.executable, "-c", TWO_DEVICES, str(tmp_path / "state.npz")],
+    env=environment,
+    check=True,
+    capture_output=True,
+    text=True,
+    timeout=300,
+  ).stdout
   two = json.loads(output.splitlines()[-1])
   assert two["devices"] == 2
   assert two["shards"] == [8, 8]

@@ -31,8 +31,12 @@ UNREACHABLE = "example.org cannot be reached (ConnectionError)"
 def options(**changes):
   section = config.default().data
   section.name = "digits"
-  section.update({key: str(value) if key.endswith("_dir") else value
-                  for key, value in {"validation_examples": 100, **changes}.items()})
+  section.update(
+    {
+      key: str(value) if key.endswith("_dir") else value
+      for key, value in {"validation_examples": 100, **changes}.items()
+    }
+  )
   return section
 
 
@@ -58,8 +62,13 @@ def load(data_dir, name="digits"):
 
 def run_python(code, *prefix, returncode=0):
   """Runs code, for which `load` is defined, in a process of its own; returns the process."""
-  process = subprocess.run([*prefix, sys.executable, "-c", PRELUDE + code], text=True,
-                           capture_output=True, timeout=100, check=False)
+  process = subprocess.run(
+    [*prefix, sys.executable, "-c", PRELUDE + code],
+    text=True,
+    capture_output=True,
+    timeout=100,
+    check=False,
+  )
   assert process.returncode == returncode, process.stderr
   return process
 
@@ -114,9 +123,15 @@ def test_digits(digits_dir):
   assert collections.Counter(labels.tolist()) == collections.Counter(source.target[:1500].tolist())
   assert (np.bincount(dataset.test.labels) == np.bincount(source.target[1500:])).all()
   assert json.loads(json.dumps(dataset.describe())) == {
-      "name": "digits", "version": "1.0.0", "fingerprint": dataset.fingerprint, "stand_in_for": "",
-      "num_classes": 10, "class_names": list("0123456789"), "image_shape": [28, 28, 1],
-      "examples": {"train": 1400, "validation": 100, "test": 297}}
+    "name": "digits",
+    "version": "1.0.0",
+    "fingerprint": dataset.fingerprint,
+    "stand_in_for": "",
+    "num_classes": 10,
+    "class_names": list("0123456789"),
+    "image_shape": [28, 28, 1],
+    "examples": {"train": 1400, "validation": 100, "test": 297},
+  }
 
 
 def test_digits_look_like_mnist(digits_dir):
@@ -150,9 +165,11 @@ def test_mnist_from_its_original_files(mnist_dir, mnist_files):
   with gzip.open(mnist_files / "t10k-labels-idx1-ubyte.gz") as file:
     labels = np.frombuffer(file.read()[8:], np.uint8)
   expected = collections.Counter(
-      (image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
+    (image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)
+  )
   assert expected == collections.Counter(
-      (image.tobytes(), int(label)) for image, label in zip(*dataset.test, strict=True))
+    (image.tobytes(), int(label)) for image, label in zip(*dataset.test, strict=True)
+  )
 
 
 def test_validation_is_the_tail_of_train(digits_dir):
@@ -218,17 +235,17 @@ def flip(path, offset):
 
 
 DAMAGES = {
-    "truncated images": lambda cache: os.truncate(cache / "train_images.npy", 500_000),
-    "flipped pixel": lambda cache: flip(cache / "test_images.npy", 100_000),
-    "flipped label": lambda cache: flip(cache / "train_labels.npy", 2000),
-    "flipped shape": lambda cache: flip(cache / "train_images.npy", 65),
-    "missing file": lambda cache: (cache / "test_labels.npy").unlink(),
-    "empty file": lambda cache: (cache / "test_labels.npy").write_bytes(b""),
-    "swapped files": lambda cache: os.replace(
-        cache / "test_labels.npy", cache / "train_labels.npy"),
-    "flipped class name": lambda cache: (cache / "facts.json").write_text(
-        (cache / "facts.json").read_text().replace('"7"', '"8"')),
-    "empty facts": lambda cache: (cache / "facts.json").write_text(""),
+  "truncated images": lambda cache: os.truncate(cache / "train_images.npy", 500_000),
+  "flipped pixel": lambda cache: flip(cache / "test_images.npy", 100_000),
+  "flipped label": lambda cache: flip(cache / "train_labels.npy", 2000),
+  "flipped shape": lambda cache: flip(cache / "train_images.npy", 65),
+  "missing file": lambda cache: (cache / "test_labels.npy").unlink(),
+  "empty file": lambda cache: (cache / "test_labels.npy").write_bytes(b""),
+  "swapped files": lambda cache: os.replace(cache / "test_labels.npy", cache / "train_labels.npy"),
+  "flipped class name": lambda cache: (cache / "facts.json").write_text(
+    (cache / "facts.json").read_text().replace('"7"', '"8"')
+  ),
+  "empty facts": lambda cache: (cache / "facts.json").write_text(""),
 }
 
 
@@ -253,8 +270,9 @@ def test_cache_follows_the_prepared_files(digits_copy):
   assert "preparing digits" in load(digits_copy)[1]
 
 
-@pytest.mark.parametrize("module, name, value", [
-    (cache, "_FORMAT", 99), (data, "_EMBEDDED", {"digits": "9.0.0"})])
+@pytest.mark.parametrize(
+  "module, name, value", [(cache, "_FORMAT", 99), (data, "_EMBEDDED", {"digits": "9.0.0"})]
+)
 def test_cache_of_other_code_is_rebuilt(digits_copy, monkeypatch, module, name, value):
   monkeypatch.setattr(module, name, value)
   assert "decoded once" in load(digits_copy)[1]
@@ -266,11 +284,14 @@ def test_cache_of_another_tfds_is_rebuilt(digits_copy, monkeypatch):
 
 
 def test_killed_while_caching(digits_dir, uncached):
-  run_python(f"""
+  run_python(
+    f"""
 saves = itertools.count()
 save = np.save
 np.save = lambda *args: os.kill(os.getpid(), 9) if next(saves) == 2 else save(*args)
-load({str(uncached)!r})""", returncode=-9)
+load({str(uncached)!r})""",
+    returncode=-9,
+  )
   assert (uncached / "mnist_mlp" / ".unfinished" / "cache").is_dir()
   assert_same(load(uncached)[0], load(digits_dir)[0])
   assert listing_of(uncached) == listing_of(digits_dir)
@@ -288,6 +309,7 @@ def test_full_disk_costs_only_the_cache(digits_dir, uncached, monkeypatch):
   def save(path, array):
     path.write_bytes(b"half")
     raise OSError(errno.ENOSPC, "No space left on device")
+
   monkeypatch.setattr(np, "save", save)
   dataset, said = load(uncached)
   assert "No space left on device" in said
@@ -300,13 +322,16 @@ def test_full_disk_costs_only_the_cache(digits_dir, uncached, monkeypatch):
 
 def test_killed_while_preparing(digits_dir, tmp_path):
   folder = tmp_path / "data"
-  run_python(f"""
+  run_python(
+    f"""
 from mnist_mlp.data import digits
 def examples(self, images, labels):
   yield 0, {{"image": images[0], "label": 3}}
   os.kill(os.getpid(), 9)
 digits.Digits._generate_examples = examples
-load({str(folder)!r})""", returncode=-9)
+load({str(folder)!r})""",
+    returncode=-9,
+  )
   assert (folder / "mnist_mlp" / ".unfinished").is_dir()
   assert_same(load(folder)[0], load(digits_dir)[0])
   assert listing_of(folder) == listing_of(digits_dir)
@@ -347,6 +372,7 @@ def test_waits_for_the_lock_and_then_takes_what_the_other_made(digits_dir, digit
       if "waiting for another process" in line:
         (digits_copy / "aside").rename(cache)
         fcntl.flock(lock, fcntl.LOCK_UN)
+
     dataset = data.load(options(data_dir=digits_copy), report=report)
   assert "waiting for another process" in said[-1]
   assert_same(dataset, load(digits_dir)[0])
@@ -371,16 +397,35 @@ def test_damaged_prepared_files(uncached):
     load(uncached)
 
 
-@pytest.mark.parametrize("features, complaint", [
-    ({"image": tfds.features.Image(shape=(28, 28, 1)),
-      "label": tfds.features.ClassLabel(num_classes=5)}, "but there are 5 classes"),
-    ({"image": tfds.features.Image(shape=(14, 14, 1)),
-      "label": tfds.features.ClassLabel(num_classes=10)}, r"image 0 is uint8 \(28, 28, 1\)"),
-])
+@pytest.mark.parametrize(
+  "features, complaint",
+  [
+    (
+      {
+        "image": tfds.features.Image(shape=(28, 28, 1)),
+        "label": tfds.features.ClassLabel(num_classes=5),
+      },
+      "but there are 5 classes",
+    ),
+    (
+      {
+        "image": tfds.features.Image(shape=(14, 14, 1)),
+        "label": tfds.features.ClassLabel(num_classes=10),
+      },
+      r"image 0 is uint8 \(28, 28, 1\)",
+    ),
+  ],
+)
 def test_decoded_examples_are_checked(uncached, monkeypatch, features, complaint):
-  monkeypatch.setattr(digits.Digits, "_info", lambda self: tfds.core.DatasetInfo(
-      builder=self, features=tfds.features.FeaturesDict(features),
-      supervised_keys=("image", "label")))
+  monkeypatch.setattr(
+    digits.Digits,
+    "_info",
+    lambda self: tfds.core.DatasetInfo(
+      builder=self,
+      features=tfds.features.FeaturesDict(features),
+      supervised_keys=("image", "label"),
+    ),
+  )
   with pytest.raises(RunError, match=complaint):
     load(uncached)
 
@@ -412,11 +457,16 @@ class _Pixels(tfds.core.GeneratorBasedBuilder):
 
   def _info(self):
     return tfds.core.DatasetInfo(
-        builder=self, supervised_keys=("picture", "kind"),
-        features=tfds.features.FeaturesDict({
-            "id": tfds.features.Text(),
-            "picture": tfds.features.Image(shape=(4, 4, 3)),
-            "kind": tfds.features.ClassLabel(names=["cat", "dog"])}))
+      builder=self,
+      supervised_keys=("picture", "kind"),
+      features=tfds.features.FeaturesDict(
+        {
+          "id": tfds.features.Text(),
+          "picture": tfds.features.Image(shape=(4, 4, 3)),
+          "kind": tfds.features.ClassLabel(names=["cat", "dog"]),
+        }
+      ),
+    )
 
   def _split_generators(self, dl_manager):
     path = dl_manager.download_and_extract(next(iter(self.url_infos)))
@@ -442,22 +492,29 @@ class PixelsTrainOnly(_Pixels):
 @pytest.fixture
 def make_files(tmp_path, monkeypatch):
   """Returns a function that gives a builder its file, in a folder that it returns."""
+
   def make(builder, values, base_url="https://example.org"):
     content = gzip.compress(bytes(values), mtime=0)
     info = tfds.download.checksums.UrlInfo(
-        size=len(content), checksum=hashlib.sha256(content).hexdigest(), filename="pixels.gz")
+      size=len(content), checksum=hashlib.sha256(content).hexdigest(), filename="pixels.gz"
+    )
     monkeypatch.setattr(builder, "url_infos", {f"{base_url}/{builder.name}/pixels.gz": info})
     folder = tmp_path / "files" / builder.name
     folder.mkdir(parents=True)
     (folder / "pixels.gz").write_bytes(content)
     return folder
+
   return make
 
 
 def test_same_file_names_do_not_mix_datasets(tmp_path, make_files):
   for builder, values in [(PixelsOne, (1, 2)), (PixelsTwo, (3, 4))]:
-    dataset, said = load(tmp_path / "data", name=builder.name, validation_examples=0,
-                         manual_dir=make_files(builder, values))
+    dataset, said = load(
+      tmp_path / "data",
+      name=builder.name,
+      validation_examples=0,
+      manual_dir=make_files(builder, values),
+    )
     assert "from the original files in" in said and "original files" in dataset.source
     assert sorted(dataset.train.images[:, 0, 0, 0]) == list(values)
     assert dataset.class_names == ("cat", "dog") and dataset.image_shape == (4, 4, 3)
@@ -482,6 +539,7 @@ def serve(folder, status=200):
 
     def log_message(self, *args):
       pass
+
   with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -509,12 +567,15 @@ def test_failing_download(tmp_path, make_files):
 MNIST_FIRST = "t10k-images-idx3-ubyte.gz"
 
 
-@pytest.mark.parametrize("size, complaint", [
+@pytest.mark.parametrize(
+  "size, complaint",
+  [
     (None, "lacks .*" + MNIST_FIRST),
     (1000, MNIST_FIRST + " is truncated: 1000 bytes, expected 1648877"),
     (2000000, MNIST_FIRST + " is too long: 2000000 bytes, expected 1648877"),
     (1648877, MNIST_FIRST + " does not have the expected SHA-256"),
-])
+  ],
+)
 def test_bad_original_files(tmp_path, size, complaint):
   if size:
     (tmp_path / MNIST_FIRST).write_bytes(bytes(size))
@@ -530,7 +591,9 @@ def test_missing_manual_dir(tmp_path):
     load(tmp_path, name="mnist", manual_dir=tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name, complaint", [
+@pytest.mark.parametrize(
+  "name, complaint",
+  [
     ("minst", "'minst', which is not a dataset of TFDS; did you mean 'mnist'"),
     ("MNIST", "did you mean 'mnist'"),
     ("mnist:3.0.1", "did you mean 'mnist'"),
@@ -543,7 +606,8 @@ def test_missing_manual_dir(tmp_path):
     ("imdb_reviews", "not image classification"),
     ("binarized_mnist", "not image classification"),
     ("imagenet2012", "not uint8 of one fixed size"),
-])
+  ],
+)
 def test_unsuitable_dataset(tmp_path, monkeypatch, name, complaint):
   for function in ("getaddrinfo", "create_connection"):
     monkeypatch.setattr(socket, function, lambda *args: pytest.fail("asks the network"))
@@ -602,12 +666,17 @@ def can_cut_network():
   return subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.skipif(not shutil.which("unshare") or not can_cut_network(),
-                    reason="unshare -n is not allowed here")
+@pytest.mark.skipif(
+  not shutil.which("unshare") or not can_cut_network(), reason="unshare -n is not allowed here"
+)
 def test_cut_network_is_found_out_in_seconds(digits_copy):
   start = time.monotonic()
-  process = run_python(f"""
-print(load({str(digits_copy)!r}, "mnist").stand_in_for)""", "unshare", "-n")
+  process = run_python(
+    f"""
+print(load({str(digits_copy)!r}, "mnist").stand_in_for)""",
+    "unshare",
+    "-n",
+  )
   assert time.monotonic() - start < 10
   assert "going on with 'digits' INSTEAD of 'mnist'" in process.stdout
   assert process.stdout.endswith("mnist\n")
@@ -620,7 +689,8 @@ def test_probe(tmp_path, monkeypatch):
     assert data._probe([f"{url}/file"]) == ""
     assert "answers 404" in data._probe([f"{url}/other"])
     assert "127.0.0.1:9 cannot be reached" in data._probe(
-        [f"{url}/file", "http://127.0.0.1:9/file"])
+      [f"{url}/file", "http://127.0.0.1:9/file"]
+    )
 
 
 def test_probe_takes_a_proxys_refusal_for_no(tmp_path, monkeypatch):
@@ -639,6 +709,7 @@ def test_probe_has_a_deadline(monkeypatch):
   def hang(*args, **kwargs):
     release.wait(30)
     raise socket.gaierror
+
   monkeypatch.setattr(data, "_PROBE_SECONDS", 0.3)
   monkeypatch.setattr(socket, "getaddrinfo", hang)
   start = time.monotonic()

@@ -36,8 +36,7 @@ def examples(split):
 def load(root, data_dir, **changes):
   """Returns the dataset and all that was reported."""
   options, lines = config.default().data, []
-  options.update(
-      files=str(root), data_dir=str(data_dir), **{"validation_examples": 0, **changes})
+  options.update(files=str(root), data_dir=str(data_dir), **{"validation_examples": 0, **changes})
   return data.load(options, report=lines.append), "\n".join(lines)
 
 
@@ -60,8 +59,10 @@ def encode(image, kind="PNG", **options):
 
 
 def idx(array):
-  return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.astype(
-      np.uint8).tobytes()
+  return (
+    struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape)
+    + array.astype(np.uint8).tobytes()
+  )
 
 
 def write_idx(root, name="{}-images-idx3-ubyte.gz {}-labels-idx1-ubyte.gz"):
@@ -82,8 +83,9 @@ def table(images, labels, image_type=None, label_type=None):
   contents = [encode(image) if isinstance(image, np.ndarray) else image for image in images]
   if pa.types.is_struct(image_type):
     contents = [content and {"bytes": content, "path": None} for content in contents]
-  return pa.table({
-      "image": pa.array(contents, image_type), "label": pa.array(labels, label_type or pa.int64())})
+  return pa.table(
+    {"image": pa.array(contents, image_type), "label": pa.array(labels, label_type or pa.int64())}
+  )
 
 
 def write_parquet(root):
@@ -142,10 +144,10 @@ def test_formats_agree(tmp_path):
   assert len(fingerprints) == 1
 
 
-@pytest.mark.parametrize(("names", "expected"), [
-    (["0", "10", "9", "1"], ("0", "1", "9", "10")),
-    (["zebra", "10", "9"], ("10", "9", "zebra")),
-])
+@pytest.mark.parametrize(
+  ("names", "expected"),
+  [(["0", "10", "9", "1"], ("0", "1", "9", "10")), (["zebra", "10", "9"], ("10", "9", "zebra"))],
+)
 def test_class_folders_are_sorted(tmp_path, names, expected):
   for split in ("train", "test"):
     for index, name in enumerate(names):
@@ -202,7 +204,8 @@ def test_two_folders_of_one_name_are_two_datasets(tmp_path):
   write_idx(tmp_path / "a" / "mine")
   shutil.copytree(tmp_path / "a" / "mine", tmp_path / "b" / "mine")
   (tmp_path / "b" / "mine" / "t10k-labels-idx1-ubyte.gz").write_bytes(
-      gzip.compress(idx(np.zeros(40))))
+    gzip.compress(idx(np.zeros(40)))
+  )
   first, _ = load(tmp_path / "a" / "mine", tmp_path / "data")
   second, _ = load(tmp_path / "b" / "mine", tmp_path / "data")
   assert first.test.labels.any() and not second.test.labels.any()
@@ -212,7 +215,11 @@ def test_two_folders_of_one_name_are_two_datasets(tmp_path):
 def test_prepared_files_take_neither_tensorflow_nor_tfds_nor_pyarrow(tmp_path):
   write_parquet(tmp_path / "mine")
   load(tmp_path / "mine", tmp_path / "data")
-  subprocess.run([sys.executable, "-c", f"""
+  subprocess.run(
+    [
+      sys.executable,
+      "-c",
+      f"""
 import sys
 from mnist_mlp import config
 from mnist_mlp.data import dataset as data
@@ -220,7 +227,10 @@ options = config.default().data
 options.update(files={str(tmp_path / "mine")!r}, data_dir={str(tmp_path / "data")!r},
                validation_examples=0)
 data.load(options)
-assert not {{"tensorflow", "tensorflow_datasets", "pyarrow"}} & set(sys.modules)"""], check=True)
+assert not {{"tensorflow", "tensorflow_datasets", "pyarrow"}} & set(sys.modules)""",
+    ],
+    check=True,
+  )
 
 
 # Folders and files that are not as they must be. `damage` spoils a good folder.
@@ -233,16 +243,21 @@ def rewrite(name, change):
     content = gzip.decompress(content) if name.endswith(".gz") else content
     content = change(content)
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+
   return damage
 
 
 def rows(images=None, labels=None, **types):
   """Returns a damage that gives the test file other rows: the first ones as given."""
+
   def damage(root):
     good = examples(TEST)
-    mixed = [list(new or []) + list(old)[len(new or []):]
-             for new, old in zip((images, labels), good, strict=True)]
+    mixed = [
+      list(new or []) + list(old)[len(new or []) :]
+      for new, old in zip((images, labels), good, strict=True)
+    ]
     pq.write_table(table(*mixed, **types), root / "data" / "test-00000-of-00001.parquet")
+
   return damage
 
 
@@ -250,6 +265,7 @@ def drop(column):
   def damage(root):
     path = root / "data" / "test-00000-of-00001.parquet"
     pq.write_table(pq.read_table(path).drop_columns(column), path)
+
   return damage
 
 
@@ -257,6 +273,7 @@ def put(name, content):
   def damage(root):
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_bytes(content)
+
   return damage
 
 
@@ -264,6 +281,7 @@ def remove(*patterns):
   def damage(root):
     for path in [path for pattern in patterns for path in root.glob(pattern)]:
       shutil.rmtree(path) if path.is_dir() else path.unlink()
+
   return damage
 
 
@@ -271,94 +289,149 @@ def flip_bytes(root):
   """Damages data pages, which no footer checks."""
   path = root / "data" / "train-00001-of-00002.parquet"
   content = bytearray(path.read_bytes())
-  content[200:len(content) // 2] = bytes(len(content) // 2 - 200)
+  content[200 : len(content) // 2] = bytes(len(content) // 2 - 200)
   path.write_bytes(content)
 
 
 def flipped(png):
   """Returns the file with a bit of its pixels changed, which may well be decoded."""
   middle = png.index(b"IDAT") + 20
-  return png[:middle] + bytes([png[middle] ^ 1]) + png[middle + 1:]
+  return png[:middle] + bytes([png[middle] ^ 1]) + png[middle + 1 :]
 
 
 GOOD = examples(TEST)[0][0]
 TEST_PARQUET = "test-00000-of-00001.parquet: "
 BAD_FOLDERS = [
-    (write_idx, remove("*"), "{root} holds neither IDX files .* nor Parquet .* nor folders of"),
-    (write_pictures, put("x.parquet", b""), "whether {root}/x.parquet belongs to train or to test"),
-    (write_pictures, put("train.parquet", b""), "{root} holds Parquet files as well as pictures"),
-    (write_parquet, put("valid.parquet", b""), "whether {root}/valid.parquet belongs to train or"),
-    (write_parquet, put("test_train.parquet", b""), "whether {root}/test_train.parquet belongs"),
-    (write_idx, remove("t10k*"), "{root} has IDX files for train, but none for test; a run needs"),
-    (write_parquet, remove("data/train*"), "{root} has Parquet files for test, but none for train"),
-    (write_pictures, remove("test"), "{root} has pictures for train, but none for test"),
-    (write_idx, remove("t10k-l*"), "{root} lacks t10k-labels-idx1-ubyte"),
-    (write_idx, remove("train-i*"), "{root} lacks train-images-idx3-ubyte"),
-    (write_pictures, put("train/a.png", b""), "{root}/train/a.png is not in the folder of a class"),
-    (write_pictures, remove("test/4/*"), "the folder of a class, {root}/test/4, is empty"),
+  (write_idx, remove("*"), "{root} holds neither IDX files .* nor Parquet .* nor folders of"),
+  (write_pictures, put("x.parquet", b""), "whether {root}/x.parquet belongs to train or to test"),
+  (write_pictures, put("train.parquet", b""), "{root} holds Parquet files as well as pictures"),
+  (write_parquet, put("valid.parquet", b""), "whether {root}/valid.parquet belongs to train or"),
+  (write_parquet, put("test_train.parquet", b""), "whether {root}/test_train.parquet belongs"),
+  (write_idx, remove("t10k*"), "{root} has IDX files for train, but none for test; a run needs"),
+  (write_parquet, remove("data/train*"), "{root} has Parquet files for test, but none for train"),
+  (write_pictures, remove("test"), "{root} has pictures for train, but none for test"),
+  (write_idx, remove("t10k-l*"), "{root} lacks t10k-labels-idx1-ubyte"),
+  (write_idx, remove("train-i*"), "{root} lacks train-images-idx3-ubyte"),
+  (write_pictures, put("train/a.png", b""), "{root}/train/a.png is not in the folder of a class"),
+  (write_pictures, remove("test/4/*"), "the folder of a class, {root}/test/4, is empty"),
 ]
 BAD_FILES = [
-    (write_idx, rewrite("train-images-idx3-ubyte.gz", lambda c: b"\1" + c[1:]),
-     "train-images-idx3-ubyte.gz is not such an IDX file: .* 2051"),
-    (write_idx, rewrite("t10k-labels-idx1-ubyte.gz", lambda c: c[:3]),
-     "t10k-labels-idx1-ubyte.gz is not such an IDX file: .* 2049"),
-    (write_idx, rewrite("train-images-idx3-ubyte.gz", lambda c: c[:-1]),
-     "train-images-idx3-ubyte.gz is truncated: it holds 9615 bytes, but 9616 .*120, 8, 10"),
-    (write_idx, rewrite("train-labels-idx1-ubyte.gz", lambda c: c + b"1"),
-     "train-labels-idx1-ubyte.gz is too long: it holds 129 bytes, but 128"),
-    (write_idx, lambda root: os.truncate(root / "train-images-idx3-ubyte.gz", 500),
-     "train-images-idx3-ubyte.gz is damaged or cannot be read: .*ended before"),
-    (write_idx, put("t10k-images-idx3-ubyte.gz", b"PK"),
-     "t10k-images-idx3-ubyte.gz is damaged or cannot be read: Not a gzipped"),
-    (write_idx, put("t10k-labels-idx1-ubyte.gz", gzip.compress(idx(np.zeros(39)))),
-     "t10k-images-idx3-ubyte.gz holds 40 images, but {root}/t10k-labels-idx1-ubyte.gz 39 labels"),
-    (write_idx, put("t10k-images-idx3-ubyte.gz", gzip.compress(idx(np.zeros((40, 0, 9))))),
-     r"t10k-images-idx3-ubyte.gz is empty: its dimensions are \(40, 0, 9\)"),
-    (write_idx, put("t10k-images-idx3-ubyte.gz", gzip.compress(idx(np.zeros((40, 9, 8))))),
-     "t10k-images-idx3-ubyte.gz: image 0 is 9x8x1, but the first one of train is 8x10x1"),
-    (write_idx, rewrite("train-labels-idx1-ubyte.gz", lambda c: c[:11] + b"\x17" + c[12:]),
-     "train-labels-idx1-ubyte.gz: item 3 has label 23, but the 11 different labels of train must"),
-    (write_idx, rewrite("t10k-labels-idx1-ubyte.gz", lambda c: c[:-1] + b"\x0a"),
-     "t10k-labels-idx1-ubyte.gz: item 39 has label 10, which train has not; .* 0 to 9"),
-    (write_parquet, put("data/train-2.parquet", b"PAR"), "train-2.parquet is not a Parquet file"),
-    (write_parquet, flip_bytes, "train-00001-of-00002.parquet is not a Parquet file, or is da"),
-    (write_parquet, drop("label"), TEST_PARQUET[:-2] + " has no column 'label', only 'image'"),
-    (write_parquet, drop("image"), TEST_PARQUET[:-2] + " has no column 'image', only 'label'"),
-    (write_parquet, rows(label_type=pa.float32()), "column 'label' is of type float, but must be"),
-    (write_parquet, rows(labels=["7"] * 40, label_type=pa.string()), "is of type string, but"),
-    (write_parquet, rows(images=["x"] * 40, image_type=pa.string()),
-     TEST_PARQUET + "column 'image' is of type string, but must be binary"),
-    (write_parquet, rows(labels=[1, 2, None]), TEST_PARQUET + "row 2 has no label: it is null"),
-    (write_parquet, rows(labels=[1, 2, 3, -4]), TEST_PARQUET + "row 3 has label -4, which train"),
-    (write_parquet, rows(labels=[1, 10]), TEST_PARQUET + "row 1 has label 10, which train has not"),
-    (write_parquet, rows(images=[GOOD, None]), TEST_PARQUET + "row 1 has no image: it is null"),
-    (write_parquet, rows(images=[GOOD, None], image_type=pa.binary()),
-     TEST_PARQUET + "row 1 has no image: it is null"),
-    (write_parquet, rows(images=[GOOD, GOOD, b"GIF"]),
-     TEST_PARQUET + "the picture of row 2 is not a PNG or JPEG picture, or is damaged"),
-    (write_parquet, rows(images=[encode(GOOD)[:-20]]),
-     TEST_PARQUET + "the picture of row 0 is not a PNG or JPEG picture, or is damaged"),
-    (write_parquet, rows(images=[GOOD, flipped(encode(GOOD))]),
-     TEST_PARQUET + "the picture of row 1 is not a PNG or JPEG picture, or is damaged"),
-    (write_parquet, rows(images=[GOOD, GOOD[:-1]]), TEST_PARQUET + "the picture of row 1 is 7x1"),
-    (write_parquet, put("data/test-00000-of-00001.parquet", b"PAR1"), "is not a Parquet file"),
-    (write_parquet, lambda root: pq.write_table(
-        table([], []), root / "data" / "test-00000-of-00001.parquet"),
-     "test-00000-of-00001.parquet has no rows, nor has any other file of test"),
-    (write_pictures, put("train/3/a.png", b"no"), "train/3/a.png is not a PNG or JPEG picture, or"),
-    (write_pictures, put("train/3/a.png", encode(GOOD[1:])), "train/3/a.png is 7x10x1, but the"),
-    (write_pictures, put("test/3/a.png", encode(np.stack([GOOD] * 3, -1))), "a.png is 8x10x3, but"),
-    (write_pictures, put("test/3/a.png", encode(np.stack([GOOD] * 4, -1))), "a.png .* is RGBA"),
-    (write_pictures, put("test/3/a.png", encode(GOOD.astype(np.uint16))), "a.png .* is I;16"),
-    (write_pictures, put("test/3/a.png", encode(GOOD, transparency=0)), "without transparency"),
-    (write_pictures, put("test/3/a/b.png", b""), "test/3/a cannot be read: Is a directory"),
-    (write_pictures, put("test/10/a.png", encode(GOOD)),
-     "{root}/test/10/a.png is of the class '10', which train does not have"),
+  (
+    write_idx,
+    rewrite("train-images-idx3-ubyte.gz", lambda c: b"\1" + c[1:]),
+    "train-images-idx3-ubyte.gz is not such an IDX file: .* 2051",
+  ),
+  (
+    write_idx,
+    rewrite("t10k-labels-idx1-ubyte.gz", lambda c: c[:3]),
+    "t10k-labels-idx1-ubyte.gz is not such an IDX file: .* 2049",
+  ),
+  (
+    write_idx,
+    rewrite("train-images-idx3-ubyte.gz", lambda c: c[:-1]),
+    "train-images-idx3-ubyte.gz is truncated: it holds 9615 bytes, but 9616 .*120, 8, 10",
+  ),
+  (
+    write_idx,
+    rewrite("train-labels-idx1-ubyte.gz", lambda c: c + b"1"),
+    "train-labels-idx1-ubyte.gz is too long: it holds 129 bytes, but 128",
+  ),
+  (
+    write_idx,
+    lambda root: os.truncate(root / "train-images-idx3-ubyte.gz", 500),
+    "train-images-idx3-ubyte.gz is damaged or cannot be read: .*ended before",
+  ),
+  (
+    write_idx,
+    put("t10k-images-idx3-ubyte.gz", b"PK"),
+    "t10k-images-idx3-ubyte.gz is damaged or cannot be read: Not a gzipped",
+  ),
+  (
+    write_idx,
+    put("t10k-labels-idx1-ubyte.gz", gzip.compress(idx(np.zeros(39)))),
+    "t10k-images-idx3-ubyte.gz holds 40 images, but {root}/t10k-labels-idx1-ubyte.gz 39 labels",
+  ),
+  (
+    write_idx,
+    put("t10k-images-idx3-ubyte.gz", gzip.compress(idx(np.zeros((40, 0, 9))))),
+    r"t10k-images-idx3-ubyte.gz is empty: its dimensions are \(40, 0, 9\)",
+  ),
+  (
+    write_idx,
+    put("t10k-images-idx3-ubyte.gz", gzip.compress(idx(np.zeros((40, 9, 8))))),
+    "t10k-images-idx3-ubyte.gz: image 0 is 9x8x1, but the first one of train is 8x10x1",
+  ),
+  (
+    write_idx,
+    rewrite("train-labels-idx1-ubyte.gz", lambda c: c[:11] + b"\x17" + c[12:]),
+    "train-labels-idx1-ubyte.gz: item 3 has label 23, but the 11 different labels of train must",
+  ),
+  (
+    write_idx,
+    rewrite("t10k-labels-idx1-ubyte.gz", lambda c: c[:-1] + b"\x0a"),
+    "t10k-labels-idx1-ubyte.gz: item 39 has label 10, which train has not; .* 0 to 9",
+  ),
+  (write_parquet, put("data/train-2.parquet", b"PAR"), "train-2.parquet is not a Parquet file"),
+  (write_parquet, flip_bytes, "train-00001-of-00002.parquet is not a Parquet file, or is da"),
+  (write_parquet, drop("label"), TEST_PARQUET[:-2] + " has no column 'label', only 'image'"),
+  (write_parquet, drop("image"), TEST_PARQUET[:-2] + " has no column 'image', only 'label'"),
+  (write_parquet, rows(label_type=pa.float32()), "column 'label' is of type float, but must be"),
+  (write_parquet, rows(labels=["7"] * 40, label_type=pa.string()), "is of type string, but"),
+  (
+    write_parquet,
+    rows(images=["x"] * 40, image_type=pa.string()),
+    TEST_PARQUET + "column 'image' is of type string, but must be binary",
+  ),
+  (write_parquet, rows(labels=[1, 2, None]), TEST_PARQUET + "row 2 has no label: it is null"),
+  (write_parquet, rows(labels=[1, 2, 3, -4]), TEST_PARQUET + "row 3 has label -4, which train"),
+  (write_parquet, rows(labels=[1, 10]), TEST_PARQUET + "row 1 has label 10, which train has not"),
+  (write_parquet, rows(images=[GOOD, None]), TEST_PARQUET + "row 1 has no image: it is null"),
+  (
+    write_parquet,
+    rows(images=[GOOD, None], image_type=pa.binary()),
+    TEST_PARQUET + "row 1 has no image: it is null",
+  ),
+  (
+    write_parquet,
+    rows(images=[GOOD, GOOD, b"GIF"]),
+    TEST_PARQUET + "the picture of row 2 is not a PNG or JPEG picture, or is damaged",
+  ),
+  (
+    write_parquet,
+    rows(images=[encode(GOOD)[:-20]]),
+    TEST_PARQUET + "the picture of row 0 is not a PNG or JPEG picture, or is damaged",
+  ),
+  (
+    write_parquet,
+    rows(images=[GOOD, flipped(encode(GOOD))]),
+    TEST_PARQUET + "the picture of row 1 is not a PNG or JPEG picture, or is damaged",
+  ),
+  (write_parquet, rows(images=[GOOD, GOOD[:-1]]), TEST_PARQUET + "the picture of row 1 is 7x1"),
+  (write_parquet, put("data/test-00000-of-00001.parquet", b"PAR1"), "is not a Parquet file"),
+  (
+    write_parquet,
+    lambda root: pq.write_table(table([], []), root / "data" / "test-00000-of-00001.parquet"),
+    "test-00000-of-00001.parquet has no rows, nor has any other file of test",
+  ),
+  (write_pictures, put("train/3/a.png", b"no"), "train/3/a.png is not a PNG or JPEG picture, or"),
+  (write_pictures, put("train/3/a.png", encode(GOOD[1:])), "train/3/a.png is 7x10x1, but the"),
+  (write_pictures, put("test/3/a.png", encode(np.stack([GOOD] * 3, -1))), "a.png is 8x10x3, but"),
+  (write_pictures, put("test/3/a.png", encode(np.stack([GOOD] * 4, -1))), "a.png .* is RGBA"),
+  (write_pictures, put("test/3/a.png", encode(GOOD.astype(np.uint16))), "a.png .* is I;16"),
+  (write_pictures, put("test/3/a.png", encode(GOOD, transparency=0)), "without transparency"),
+  (write_pictures, put("test/3/a/b.png", b""), "test/3/a cannot be read: Is a directory"),
+  (
+    write_pictures,
+    put("test/10/a.png", encode(GOOD)),
+    "{root}/test/10/a.png is of the class '10', which train does not have",
+  ),
 ]
 
 
-@pytest.mark.parametrize(("kind", "write", "damage", "complaint"), [
-    *((UsageError, *case) for case in BAD_FOLDERS), *((RunError, *case) for case in BAD_FILES)])
+@pytest.mark.parametrize(
+  ("kind", "write", "damage", "complaint"),
+  [*((UsageError, *case) for case in BAD_FOLDERS), *((RunError, *case) for case in BAD_FILES)],
+)
 def test_bad_files(tmp_path, kind, write, damage, complaint):
   root = tmp_path / "mine"
   write(root)
@@ -367,7 +440,9 @@ def test_bad_files(tmp_path, kind, write, damage, complaint):
     load(root, tmp_path / "data")
   assert "\n" not in str(caught.value)
   assert not (tmp_path / "data").exists() or listing_of(tmp_path / "data") == [
-      "mnist_mlp", "mnist_mlp/.lock"]
+    "mnist_mlp",
+    "mnist_mlp/.lock",
+  ]
 
 
 def test_folders_that_are_called_like_files(tmp_path):
@@ -423,19 +498,28 @@ def test_files_and_manual_dir_exclude_each_other():
     config.validate(c)
 
 
-@pytest.mark.parametrize(("damage", "code", "complaint"), [
+@pytest.mark.parametrize(
+  ("damage", "code", "complaint"),
+  [
     (remove("*"), 2, "holds neither IDX files"),
     (rewrite("train-images-idx3-ubyte.gz", lambda c: c[:-1]), 1, "is truncated"),
-])
+  ],
+)
 def test_command_line(tmp_path, damage, code, complaint):
   write_idx(tmp_path / "mine")
   damage(tmp_path / "mine")
-  process = run("--config=configs/quick.py", f"--config.data.files={tmp_path / 'mine'}",
-                f"--config.data.data_dir={tmp_path / 'data'}", f"--workdir={tmp_path / 'run'}")
+  process = run(
+    "--config=configs/quick.py",
+    f"--config.data.files={tmp_path / 'mine'}",
+    f"--config.data.data_dir={tmp_path / 'data'}",
+    f"--workdir={tmp_path / 'run'}",
+  )
   assert process.returncode == code and complaint in process.stderr
   assert "Traceback" not in process.stderr
-  assert listing_of(tmp_path) == ["mine", *(f"mine/{name}" for name in listing_of(
-      tmp_path / "mine"))]
+  assert listing_of(tmp_path) == [
+    "mine",
+    *(f"mine/{name}" for name in listing_of(tmp_path / "mine")),
+  ]
 
 
 # Runs.
@@ -464,9 +548,14 @@ def test_commands_on_pictures(tmp_path, digits_dir):
   shutil.copytree(digits_dir, tmp_path / "data")
   workdir = f"--workdir={tmp_path / 'run'}"
   process = run(
-      "--config=configs/quick.py", f"--config.data.files={tmp_path / 'mine'}", workdir,
-      f"--config.data.data_dir={tmp_path / 'data'}", "--config.data.validation_examples=20",
-      "--config.batch_size=20", "--config.model.features=32,")
+    "--config=configs/quick.py",
+    f"--config.data.files={tmp_path / 'mine'}",
+    workdir,
+    f"--config.data.data_dir={tmp_path / 'data'}",
+    "--config.data.validation_examples=20",
+    "--config.batch_size=20",
+    "--config.model.features=32,",
+  )
   assert process.returncode == 0, process.stderr
   result = json.loads((tmp_path / "run" / "result.json").read_text())
   process = run("--json", workdir, module="mnist_mlp.evaluate")

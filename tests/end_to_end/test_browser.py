@@ -10,18 +10,31 @@ import tensorboard_server
 from mnist_mlp.run import tensorboard as summaries
 
 pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(browser.missing()), reason=f"there is no {browser.missing()} here")]
+  pytest.mark.slow,
+  pytest.mark.skipif(bool(browser.missing()), reason=f"there is no {browser.missing()} here"),
+]
 
-SMALL = ("--config.data.name=digits", "--config.data.validation_examples=200",
-         "--config.num_epochs=3", "--config.model.features=(32,16)")
+SMALL = (
+  "--config.data.name=digits",
+  "--config.data.validation_examples=200",
+  "--config.num_epochs=3",
+  "--config.model.features=(32,16)",
+)
 MEMBERS = 3
 LAYERS = [f"weights/Dense_{i}/{name}" for i in range(3) for name in ("bias", "kernel")]
 EVERY_EPOCH = {
-    *(f"{split}/{name}" for split in ("train", "validation") for name in ("loss", "accuracy")),
-    *(f"train/{name}" for name in (
-        "learning_rate", "parameter_norm", "gradient_norm", "update_norm",
-        "examples_per_second"))}
+  *(f"{split}/{name}" for split in ("train", "validation") for name in ("loss", "accuracy")),
+  *(
+    f"train/{name}"
+    for name in (
+      "learning_rate",
+      "parameter_norm",
+      "gradient_norm",
+      "update_norm",
+      "examples_per_second",
+    )
+  ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +42,8 @@ def run(tmp_path_factory, digits_dir):
   """The workdir of a run."""
   workdir = tmp_path_factory.mktemp("runs") / "adam"
   done = processes.run(
-      "--config=configs/adam.py", *SMALL, f"--workdir={workdir}", TFDS_DATA_DIR=str(digits_dir))
+    "--config=configs/adam.py", *SMALL, f"--workdir={workdir}", TFDS_DATA_DIR=str(digits_dir)
+  )
   assert done.returncode == 0, done.stderr
   return workdir
 
@@ -37,8 +51,10 @@ def run(tmp_path_factory, digits_dir):
 @contextlib.contextmanager
 def page_of(logdir):
   """Yields TensorBoard's page for a folder, high enough for all that a tab shows."""
-  with (tensorboard_server.serve(logdir) as server,
-        browser.tensorboard_page(server.url, 1400, 3000) as page):
+  with (
+    tensorboard_server.serve(logdir) as server,
+    browser.tensorboard_page(server.url, 1400, 3000) as page,
+  ):
     yield page
 
 
@@ -53,8 +69,13 @@ def page_of_sweep(tmp_path_factory, digits_dir):
   """TensorBoard's page for a sweep of a few members."""
   workdir = tmp_path_factory.mktemp("sweep")
   done = processes.run(
-      "--config=configs/sweep_learning_rate.py", *SMALL, f"--workdir={workdir}",
-      f"--points=8:{8 + MEMBERS}", module="mnist_mlp.sweep", TFDS_DATA_DIR=str(digits_dir))
+    "--config=configs/sweep_learning_rate.py",
+    *SMALL,
+    f"--workdir={workdir}",
+    f"--points=8:{8 + MEMBERS}",
+    module="mnist_mlp.sweep",
+    TFDS_DATA_DIR=str(digits_dir),
+  )
   assert done.returncode == 0, done.stderr
   with page_of(workdir / "members") as page:
     yield page
@@ -78,6 +99,7 @@ def test_scalars_are_drawn_with_all_their_points(page_of_run):
 
 def test_the_first_page_shows_the_course_of_the_training(page_of_run):
   """Time Series opens by itself; its lines are painted over most of the charts' width."""
+
   def complete(drawn):
     return bool(drawn) and all(drawn.values())
 
@@ -100,7 +122,11 @@ def test_images_are_loaded(page_of_run):
 
   images = shown(page_of_run, "images", page_of_run.images, complete)
   assert set(images) == {
-      "test/confusion_matrix", "test/reliability", "test/worst_mistakes", "weights/first_layer"}
+    "test/confusion_matrix",
+    "test/reliability",
+    "test/worst_mistakes",
+    "weights/first_layer",
+  }
   for tag, sizes in images.items():
     assert [width >= 400 and height >= 200 for width, height in sizes] == [True], (tag, sizes)
 
@@ -108,16 +134,15 @@ def test_images_are_loaded(page_of_run):
 @pytest.mark.parametrize("tab", ["histograms", "distributions"])
 def test_weights_have_histograms(page_of_run, tab):
   read = getattr(page_of_run, f"{tab[:-1]}_shapes")
-  shapes = shown(
-      page_of_run, tab, read, lambda shapes: len(shapes) == 6 and all(shapes.values()))
+  shapes = shown(page_of_run, tab, read, lambda shapes: len(shapes) == 6 and all(shapes.values()))
   # At the start and after each epoch; a distribution is eight bands, between its percentiles.
   assert shapes == dict.fromkeys(LAYERS, 4 if tab == "histograms" else 8)
 
 
 def test_texts_tell_config_and_parameters(page_of_run):
   texts = shown(
-      page_of_run, "text", page_of_run.texts,
-      lambda texts: len(texts) == 2 and all(texts.values()))
+    page_of_run, "text", page_of_run.texts, lambda texts: len(texts) == 2 and all(texts.values())
+  )
   assert set(texts) == {"config", "parameters"}
   assert '"label_smoothing": 0.1' in texts["config"][0]
   assert "Dense_2/kernel" in texts["parameters"][0]
@@ -150,8 +175,11 @@ def test_members_of_a_sweep_are_lines_of_one_chart(page_of_sweep):
 
   expected = dict.fromkeys(tags, 2 * MEMBERS)  # as measured, and smoothed
   lines = shown(
-      page_of_sweep, "scalars&tagFilter=validation", page_of_sweep.scalar_lines,
-      lambda lines: number(lines) == expected)
+    page_of_sweep,
+    "scalars&tagFilter=validation",
+    page_of_sweep.scalar_lines,
+    lambda lines: number(lines) == expected,
+  )
   assert number(lines) == expected
 
 
@@ -165,8 +193,12 @@ def test_what_is_not_there_is_not_seen(tmp_path):
     assert page.wait_for(lambda: page.run("return deep('.render-area path', document).length"))
     assert page.scalar_lines() == {"train/loss": []}
     for tab, read in (
-        ("image", page.images), ("histogram", page.histogram_shapes), ("text", page.texts),
-        ("distribution", page.distribution_shapes), ("hparams", page.hparams_table)):
+      ("image", page.images),
+      ("histogram", page.histogram_shapes),
+      ("text", page.texts),
+      ("distribution", page.distribution_shapes),
+      ("hparams", page.hparams_table),
+    ):
       page.open(tab if tab in ("text", "hparams") else f"{tab}s")
       says = f"No {tab} data was found."
       assert page.wait_for(lambda: says in page.headings()), tab  # noqa: B023

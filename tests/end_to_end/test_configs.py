@@ -28,11 +28,12 @@ def two_steps(c, data):
   def program(values, images, labels, validation):
     first = init(values)
     state, metrics = jax.lax.scan(
-        lambda state, _: steps.train_step(state, images, labels, static), first, length=2)
+      lambda state, _: steps.train_step(state, images, labels, static), first, length=2
+    )
     moved = jax.tree.map(lambda a, b: abs(a - b).max(), first.params, state.params)
     return metrics, steps.evaluate(state, *validation, config=static), moved
 
-  images, labels = (array[:c.batch_size] for array in data.train)
+  images, labels = (array[: c.batch_size] for array in data.train)
   arguments = steps.traced(c), images, labels, data.validation
   return small.compiled(program, *arguments)(*arguments)
 
@@ -41,9 +42,13 @@ def two_steps(c, data):
 QUICK = ("adam", "momentum", "sgd", "quick")
 
 
-@pytest.mark.parametrize("path", [
+@pytest.mark.parametrize(
+  "path",
+  [
     pytest.param(path, id=path.stem, marks=() if path.stem in QUICK else pytest.mark.slow)
-    for path in RECIPES])
+    for path in RECIPES
+  ],
+)
 def test_recipe_is_valid_and_trains(path):
   module = runpy.run_path(str(path))
   c = config.validate(module["get_config"]())

@@ -19,7 +19,9 @@ def refused(done, code, *parts):
     assert part in done.stderr
 
 
-@pytest.mark.parametrize(("arguments", "parts"), [
+@pytest.mark.parametrize(
+  ("arguments", "parts"),
+  [
     ([], ["--config is missing", "configs/adam.py"]),
     (["--config=configs/adm.py"], ["configs/adm.py", "does not exist", "configs/adam.py"]),
     ([ADAM, "--config.bach_size=3"], ["config.bach_size is not a field", "'batch_size'"]),
@@ -43,33 +45,46 @@ def refused(done, code, *parts):
     ([ADAM, "--config.optimizer.name=adma"], ["'adma'", "'muon'", "did you mean 'adam'"]),
     ([ADAM, "--config.schedule.name=cos"], ["'cos'", "'one_cycle'"]),
     ([ADAM, "--config.loss.name=mse"], ["'mse'", "'squared_error'"]),
-])
+  ],
+)
 def test_usage_errors_are_found_before_anything_starts(arguments, parts, tmp_path):
   workdir = tmp_path / "run"
   refused(processes.run(*arguments, f"--workdir={workdir}"), 2, *parts)
   assert not workdir.exists()
 
 
-@pytest.mark.parametrize(("text", "parts"), [
+@pytest.mark.parametrize(
+  ("text", "parts"),
+  [
     ("def get_config(:\n", ["line 1", "SyntaxError"]),
     ("x = 3\n", ["no function get_config()"]),
     ("def get_config():\n  return 3\n", ["returned a int"]),
     ("import nothing_of_this_name\n", ["line 1", "nothing_of_this_name"]),
-    ("from mnist_mlp import config\ndef get_config():\n  c = config.default()\n"
-     "  c.bach_size = 3\n  return c\n", ["line 4", "batch_size"]),
-    ("from mnist_mlp import config\ndef get_config():\n  c = config.default()\n"
-     "  c.seed = 'a'\n  return c\n", ["line 4", "int"]),
-])
+    (
+      "from mnist_mlp import config\ndef get_config():\n  c = config.default()\n"
+      "  c.bach_size = 3\n  return c\n",
+      ["line 4", "batch_size"],
+    ),
+    (
+      "from mnist_mlp import config\ndef get_config():\n  c = config.default()\n"
+      "  c.seed = 'a'\n  return c\n",
+      ["line 4", "int"],
+    ),
+  ],
+)
 def test_broken_config_files_name_the_line(text, parts, tmp_path):
   path = tmp_path / "broken.py"
   path.write_text(text)
   refused(processes.run(f"--config={path}"), 2, str(path), *parts)
 
 
-@pytest.mark.parametrize(("override", "parts"), [
+@pytest.mark.parametrize(
+  ("override", "parts"),
+  [
     ("--config.bach_size=3", ["config.bach_size is not a field"]),
     ("--config.batch_size=-3", ["config.batch_size is -3"]),
-])
+  ],
+)
 def test_a_flag_file_may_hold_the_config_and_its_overrides(override, parts, tmp_path):
   path = tmp_path / "flags"
   path.write_text(f"{ADAM}\n{override}\n")
@@ -82,61 +97,97 @@ def test_an_empty_workdir_is_refused():
 
 def test_batch_larger_than_the_split(digits_dir, tmp_path):
   refused(
-      processes.run(
-          ADAM, "--config.data.name=digits", "--config.data.validation_examples=100",
-          "--config.batch_size=1500", f"--workdir={tmp_path / 'run'}",
-          TFDS_DATA_DIR=str(digits_dir)),
-      2, "config.batch_size is 1500, larger than the 1400 training examples of 'digits'")
+    processes.run(
+      ADAM,
+      "--config.data.name=digits",
+      "--config.data.validation_examples=100",
+      "--config.batch_size=1500",
+      f"--workdir={tmp_path / 'run'}",
+      TFDS_DATA_DIR=str(digits_dir),
+    ),
+    2,
+    "config.batch_size is 1500, larger than the 1400 training examples of 'digits'",
+  )
   assert not (tmp_path / "run").exists(), "what was refused must not stand in the way of a next try"
 
 
-@pytest.mark.parametrize("arguments", [
+@pytest.mark.parametrize(
+  "arguments",
+  [
     ["--config.num_epochs=1e9", "--config.batch_size=1"],
     ["--config.augment.shift=2", "--config.augment.clean_epochs=20"],
-])
+  ],
+)
 def test_lengths_that_do_not_fit_the_data(digits_dir, tmp_path, arguments):
   refused(
-      processes.run(
-          ADAM, "--config.data.name=digits", "--config.data.validation_examples=100", *arguments,
-          f"--workdir={tmp_path}", TFDS_DATA_DIR=str(digits_dir)), 2, "config.", "steps")
+    processes.run(
+      ADAM,
+      "--config.data.name=digits",
+      "--config.data.validation_examples=100",
+      *arguments,
+      f"--workdir={tmp_path}",
+      TFDS_DATA_DIR=str(digits_dir),
+    ),
+    2,
+    "config.",
+    "steps",
+  )
   assert tmp_path.is_dir() and not list(tmp_path.iterdir()), "a folder that was there stays"
 
 
 def test_workdir_that_cannot_be_written(tmp_path):
   (tmp_path / "file").write_text("")
   refused(
-      processes.run(ADAM, f"--workdir={tmp_path / 'file' / 'run'}"), 1,
-      str(tmp_path / "file" / "run"), "--workdir")
+    processes.run(ADAM, f"--workdir={tmp_path / 'file' / 'run'}"),
+    1,
+    str(tmp_path / "file" / "run"),
+    "--workdir",
+  )
 
 
 def small_run(workdir, width):
   return processes.command(
-      ADAM, "--config.data.name=digits", "--config.data.validation_examples=100",
-      "--config.num_epochs=1", f"--config.model.features=({width},)", f"--workdir={workdir}")
+    ADAM,
+    "--config.data.name=digits",
+    "--config.data.validation_examples=100",
+    "--config.num_epochs=1",
+    f"--config.model.features=({width},)",
+    f"--workdir={workdir}",
+  )
 
 
 def test_standard_output_on_a_full_disk(digits_dir, tmp_path):
   with open("/dev/full", "w") as full:
     done = subprocess.run(
-        small_run(tmp_path / "run", 4), cwd=processes.ROOT, stdout=full, stderr=subprocess.PIPE,
-        text=True, env=processes.environment(TFDS_DATA_DIR=str(digits_dir)))
+      small_run(tmp_path / "run", 4),
+      cwd=processes.ROOT,
+      stdout=full,
+      stderr=subprocess.PIPE,
+      text=True,
+      env=processes.environment(TFDS_DATA_DIR=str(digits_dir)),
+    )
   assert done.returncode == 1
   assert done.stderr.startswith("error: [Errno 28] No space left on device; make room")
   assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("width", "limit", "message"), [
+@pytest.mark.parametrize(
+  ("width", "limit", "message"),
+  [
     (4, 50, "error: cannot write TensorBoard's events in"),  # the pictures of the end
     (200, 150, "error: cannot save a checkpoint in"),
-])
+  ],
+)
 def test_files_that_cannot_grow(digits_dir, tmp_path, width, limit, message):
   """As on a full disk: a limit on the size of a file, in KiB, which writing beyond fails."""
   done = subprocess.run(
-      ["bash", "-c", f'ulimit -f {limit}; exec "$@"', "bash", *small_run(tmp_path / "run", width)],
-      cwd=processes.ROOT, capture_output=True, text=True,
-      env=processes.environment(
-          TFDS_DATA_DIR=str(digits_dir), JAX_ENABLE_COMPILATION_CACHE="false"))
+    ["bash", "-c", f'ulimit -f {limit}; exec "$@"', "bash", *small_run(tmp_path / "run", width)],
+    cwd=processes.ROOT,
+    capture_output=True,
+    text=True,
+    env=processes.environment(TFDS_DATA_DIR=str(digits_dir), JAX_ENABLE_COMPILATION_CACHE="false"),
+  )
   assert done.returncode == 1
   # The last line: TensorStore's threads may print errors of their own before it.
   assert done.stderr.splitlines()[-1].startswith(message), done.stderr
@@ -144,16 +195,25 @@ def test_files_that_cannot_grow(digits_dir, tmp_path, width, limit, message):
   assert not (tmp_path / "run" / "result.json").exists()
 
 
-@pytest.mark.parametrize(("name", "parts"), [
+@pytest.mark.parametrize(
+  ("name", "parts"),
+  [
     ("mnits", ["'mnits'", "did you mean 'mnist'"]),
     ("emnist/leters", ["'emnist/leters'", "letters"]),
     ("imdb_reviews", ["'imdb_reviews'", "not image classification"]),
-])
+  ],
+)
 def test_unsuitable_datasets(name, parts, tmp_path):
   refused(
-      processes.run(ADAM, f"--config.data.name={name}", f"--workdir={tmp_path / 'run'}",
-                    TFDS_DATA_DIR=str(tmp_path)),
-      2, *parts)
+    processes.run(
+      ADAM,
+      f"--config.data.name={name}",
+      f"--workdir={tmp_path / 'run'}",
+      TFDS_DATA_DIR=str(tmp_path),
+    ),
+    2,
+    *parts,
+  )
 
 
 @pytest.mark.parametrize("damage", ["truncated", "wrong", "missing"])
@@ -170,9 +230,15 @@ def test_damaged_original_files_are_named(damage, mnist_files, tmp_path):
   else:
     path.unlink()
   refused(
-      processes.run(ADAM, f"--config.data.manual_dir={folder}", f"--workdir={tmp_path / 'run'}",
-                    TFDS_DATA_DIR=str(tmp_path / "data")),
-      2, str(path))
+    processes.run(
+      ADAM,
+      f"--config.data.manual_dir={folder}",
+      f"--workdir={tmp_path / 'run'}",
+      TFDS_DATA_DIR=str(tmp_path / "data"),
+    ),
+    2,
+    str(path),
+  )
 
 
 FIRST_CHUNK = """
@@ -191,10 +257,28 @@ commandline.run(main.main)
 
 def test_nothing_is_imported_before_the_device_works_that_can_wait(digits_dir, tmp_path):
   done = subprocess.run(
-      [sys.executable, "-c", FIRST_CHUNK, ADAM, "--config.data.name=digits",
-       f"--config.data.data_dir={digits_dir}", "--config.data.validation_examples=0",
-       "--config.num_epochs=1", f"--workdir={tmp_path}"],
-      cwd=processes.ROOT, capture_output=True, text=True, check=True)
+    [
+      sys.executable,
+      "-c",
+      FIRST_CHUNK,
+      ADAM,
+      "--config.data.name=digits",
+      f"--config.data.data_dir={digits_dir}",
+      "--config.data.validation_examples=0",
+      "--config.num_epochs=1",
+      f"--workdir={tmp_path}",
+    ],
+    cwd=processes.ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
   line = next(line for line in done.stdout.splitlines() if " jax " in line)
   assert not set(line.split()) & {
-      "orbax", "tensorboard", "matplotlib", "tqdm", "tensorflow", "tensorflow_datasets"}
+    "orbax",
+    "tensorboard",
+    "matplotlib",
+    "tqdm",
+    "tensorflow",
+    "tensorflow_datasets",
+  }

@@ -27,8 +27,10 @@ from mnist_mlp import config
 from mnist_mlp.data import dataset as data
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT = ("--config.data.name=digits --config.data.validation_examples=200 "
-         "--config.num_epochs=1 --config.batch_size=64")
+SHORT = (
+  "--config.data.name=digits --config.data.validation_examples=200 "
+  "--config.num_epochs=1 --config.batch_size=64"
+)
 RUN = "python -m mnist_mlp.main --config=configs/adam.py"
 INLINE = ("pip ", "python ", "pytest", "tensorboard ", "ray ", "ruff ")
 
@@ -39,10 +41,14 @@ def sections_of(readme):
   for heading, text in zip(texts[1::2], texts[2::2], strict=True):
     commands = []
     for fenced, language, block, inline in re.findall(
-        r"(^```(\w*)\n(.*?)^```$)|`([^`\n]+)`", text, flags=re.MULTILINE | re.DOTALL):
+      r"(^```(\w*)\n(.*?)^```$)|`([^`\n]+)`", text, flags=re.MULTILINE | re.DOTALL
+    ):
       if language == "sh":
-        commands += [command for line in block.replace("\\\n", " ").splitlines()
-                     for command in line.split(" && ")]
+        commands += [
+          command
+          for line in block.replace("\\\n", " ").splitlines()
+          for command in line.split(" && ")
+        ]
       elif language == "python":
         commands.append(block)
       elif fenced:
@@ -64,8 +70,13 @@ SECTIONS = sections_of(README)
 
 def shell(command, timeout=200, **variables):
   done = subprocess.run(
-      ["bash", "-c", command], env={**os.environ, **variables}, capture_output=True, text=True,
-      timeout=timeout, stdin=subprocess.DEVNULL)
+    ["bash", "-c", command],
+    env={**os.environ, **variables},
+    capture_output=True,
+    text=True,
+    timeout=timeout,
+    stdin=subprocess.DEVNULL,
+  )
   assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
   assert "Traceback" not in done.stderr, done.stderr
   return done.stdout
@@ -170,35 +181,48 @@ def ask_for_help(command):
 
 
 KNOWN = {
-    "Start": [
-        ("pip install -e .", check_extras),
-        (RUN, train),
-        ("pip install -e '.[test]'", check_extras),
-        ("pytest", collect),
-        ("pip install -e '.[cuda]'", check_extras)],
-    "What you see": [
-        (RUN, train),
-        ("tensorboard --logdir=runs/adam-20261121-120000", look),
-        ("tensorboard --logdir=runs", compare)],
-    "Configs": [
-        (f"{RUN} --config.model.features=1024,1024 --config.optimizer.learning_rate=3e-3 "
-         "--config.num_epochs=10 --config.seed=1", train),
-        ("python scripts/recipes.py", ask_for_help)],
-    "Using a trained net": [
-        ("python -m mnist_mlp.predict --workdir=runs/adam photo.jpg scans/ --show=seen.png",
-         predict),
-        ("python -m mnist_mlp.evaluate --workdir=runs/adam", evaluate)],
-    "Sweeps": [
-        ("python -m mnist_mlp.sweep --config=configs/sweep_learning_rate.py --workdir=runs/lr",
-         sweep),
-        ("pip install -e '.[ray]'", check_extras),
-        ("#SBATCH --array=0-3", array),
-        ("srun python -m mnist_mlp.sweep --config=configs/sweep_learning_rate.py --workdir=runs/lr "
-         "--points=$SLURM_ARRAY_TASK_ID::4", slurm)],
-    "Data": [("pip install -e '.[parquet]'", check_extras)],
-    "The code": [
-        ("from mnist_mlp import config, train\n\nc = config.default()\nc.num_epochs = 2.0\n"
-         'state = train.train_and_evaluate(c, "runs/mine")\n', execute)],
+  "Start": [
+    ("pip install -e .", check_extras),
+    (RUN, train),
+    ("pip install -e '.[test]'", check_extras),
+    ("pytest", collect),
+    ("pip install -e '.[cuda]'", check_extras),
+  ],
+  "What you see": [
+    (RUN, train),
+    ("tensorboard --logdir=runs/adam-20261121-120000", look),
+    ("tensorboard --logdir=runs", compare),
+  ],
+  "Configs": [
+    (
+      f"{RUN} --config.model.features=1024,1024 --config.optimizer.learning_rate=3e-3 "
+      "--config.num_epochs=10 --config.seed=1",
+      train,
+    ),
+    ("python scripts/recipes.py", ask_for_help),
+  ],
+  "Using a trained net": [
+    ("python -m mnist_mlp.predict --workdir=runs/adam photo.jpg scans/ --show=seen.png", predict),
+    ("python -m mnist_mlp.evaluate --workdir=runs/adam", evaluate),
+  ],
+  "Sweeps": [
+    ("python -m mnist_mlp.sweep --config=configs/sweep_learning_rate.py --workdir=runs/lr", sweep),
+    ("pip install -e '.[ray]'", check_extras),
+    ("#SBATCH --array=0-3", array),
+    (
+      "srun python -m mnist_mlp.sweep --config=configs/sweep_learning_rate.py --workdir=runs/lr "
+      "--points=$SLURM_ARRAY_TASK_ID::4",
+      slurm,
+    ),
+  ],
+  "Data": [("pip install -e '.[parquet]'", check_extras)],
+  "The code": [
+    (
+      "from mnist_mlp import config, train\n\nc = config.default()\nc.num_epochs = 2.0\n"
+      'state = train.train_and_evaluate(c, "runs/mine")\n',
+      execute,
+    )
+  ],
 }
 
 
@@ -223,9 +247,15 @@ def test_the_commands_of_a_section_work(section, tmp_path, monkeypatch, digits_d
 
 def test_flags_between_backticks_exist():
   programs = [
-      subprocess.run(
-          [sys.executable, "-m", f"mnist_mlp.{name}", "--help"], cwd=ROOT, text=True, check=True,
-          capture_output=True).stdout for name in ("main", "sweep", "predict", "evaluate")]
+    subprocess.run(
+      [sys.executable, "-m", f"mnist_mlp.{name}", "--help"],
+      cwd=ROOT,
+      text=True,
+      check=True,
+      capture_output=True,
+    ).stdout
+    for name in ("main", "sweep", "predict", "evaluate")
+  ]
   flags = set(re.findall(r"^ +--(?:\[no\])?(\w+)", "".join(programs), re.MULTILINE))
   mentioned = set(re.findall(r"`--([\w.]+)[^`]*`", README))
   assert {"workdir", "halving", "config.data.offline"} <= mentioned

@@ -22,14 +22,24 @@ from mnist_mlp.train import train_and_evaluate
 
 # About 10 seconds of training in steps of about a millisecond, on real data.
 LONG = (
-    "--config=configs/adam.py", "--config.data.name=digits", "--config.batch_size=100",
-    "--config.data.validation_examples=100", "--config.model.features=(256,128)",
-    "--config.num_epochs=80", "--config.eval_every_epochs=4", "--config.checkpoint_every_steps=35",
-    "--config.ema.decay=0.99", "--config.augment.rotation=5.0")
+  "--config=configs/adam.py",
+  "--config.data.name=digits",
+  "--config.batch_size=100",
+  "--config.data.validation_examples=100",
+  "--config.model.features=(256,128)",
+  "--config.num_epochs=80",
+  "--config.eval_every_epochs=4",
+  "--config.checkpoint_every_steps=35",
+  "--config.ema.decay=0.99",
+  "--config.augment.rotation=5.0",
+)
 SHORT = (
-    "--config=configs/adam.py", "--config.data.name=digits",
-    "--config.data.validation_examples=100", "--config.model.features=(32,)",
-    "--config.num_epochs=3")
+  "--config=configs/adam.py",
+  "--config.data.name=digits",
+  "--config.data.validation_examples=100",
+  "--config.model.features=(32,)",
+  "--config.num_epochs=3",
+)
 
 
 def last_digest(workdir):
@@ -62,12 +72,17 @@ def uninterrupted(shared_dir, digits_dir, tmp_path_factory):
   return workdir
 
 
-@pytest.mark.parametrize(("number", "code"), [
+@pytest.mark.parametrize(
+  ("number", "code"),
+  [
     (signal.SIGKILL, -signal.SIGKILL),
     pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
-    pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)])
+    pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+  ],
+)
 def test_interrupted_and_resumed_equals_uninterrupted(
-    number, code, uninterrupted, digits_dir, tmp_path):
+  number, code, uninterrupted, digits_dir, tmp_path
+):
   workdir, output = tmp_path / "run", tmp_path / "output"
   variables = {"TFDS_DATA_DIR": str(digits_dir)}
   process = processes.start(*LONG, f"--workdir={workdir}", output=output, **variables)
@@ -98,8 +113,8 @@ def test_the_config_is_written_before_the_data_that_it_names(digits_dir, tmp_pat
   """The other way round, a crash in between would leave data that the next config must take."""
   written, write = [], Workdir.write_text
   monkeypatch.setattr(
-      Workdir, "write_text",
-      lambda self, name, text: (written.append(name), write(self, name, text)))
+    Workdir, "write_text", lambda self, name, text: (written.append(name), write(self, name, text))
+  )
   c = small.config_of(num_steps=2, data__name="digits", data__data_dir=str(digits_dir))
   c.data.validation_examples = 0
   train_and_evaluate(c, tmp_path / "run")
@@ -139,8 +154,8 @@ def test_result_and_metrics_say_what_was_trained(uninterrupted):
 def test_a_finished_run_says_so_without_starting_jax(uninterrupted, digits_dir):
   before = (uninterrupted / "result.json").stat().st_mtime_ns
   done = processes.run(
-      *LONG, f"--workdir={uninterrupted}", python=("-X", "importtime"),
-      TFDS_DATA_DIR=str(digits_dir))
+    *LONG, f"--workdir={uninterrupted}", python=("-X", "importtime"), TFDS_DATA_DIR=str(digits_dir)
+  )
   assert done.returncode == 0 and "is finished" in done.stdout
   assert not re.search(r"\| +jax$", done.stderr, re.MULTILINE)
   assert (uninterrupted / "result.json").stat().st_mtime_ns == before
@@ -155,7 +170,8 @@ def test_another_config_is_refused_with_the_difference(uninterrupted):
 def test_a_workdir_in_use_is_refused(digits_dir, tmp_path):
   workdir = tmp_path / "run"
   process = processes.start(
-      *LONG, f"--workdir={workdir}", output=tmp_path / "output", TFDS_DATA_DIR=str(digits_dir))
+    *LONG, f"--workdir={workdir}", output=tmp_path / "output", TFDS_DATA_DIR=str(digits_dir)
+  )
   try:
     wait_for_rows(process, workdir, 1)
     second = processes.run(*LONG, f"--workdir={workdir}", TFDS_DATA_DIR=str(digits_dir))
@@ -164,14 +180,14 @@ def test_a_workdir_in_use_is_refused(digits_dir, tmp_path):
     process.wait()
   assert second.returncode == 1
   assert second.stderr == (
-      f"error: the workdir {workdir} is in use by another run; wait for it, or give another "
-      "--workdir\n")
+    f"error: the workdir {workdir} is in use by another run; wait for it, or give another "
+    "--workdir\n"
+  )
 
 
 def test_help_and_a_run_on_prepared_data_import_no_tensorflow(digits_dir, tmp_path):
   for arguments in (["--help"], [*SHORT, f"--workdir={tmp_path / 'run'}"]):
-    done = processes.run(
-        *arguments, python=("-X", "importtime"), TFDS_DATA_DIR=str(digits_dir))
+    done = processes.run(*arguments, python=("-X", "importtime"), TFDS_DATA_DIR=str(digits_dir))
     imported = set(re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE))
     assert "absl.flags" in imported and "tensorflow" not in imported
     if arguments == ["--help"]:
@@ -181,19 +197,28 @@ def test_help_and_a_run_on_prepared_data_import_no_tensorflow(digits_dir, tmp_pa
 
 @pytest.mark.parametrize("optimizer", ["sgd", pytest.param("adamw", marks=pytest.mark.slow)])
 def test_a_loss_that_becomes_nan_stops_and_keeps_the_last_good_checkpoint(
-    optimizer, digits_dir, tmp_path):
+  optimizer, digits_dir, tmp_path
+):
   # Decay by far more than the weights each step: they grow without bound, but not at once.
   arguments = (
-      "--config=configs/sgd.py", "--config.data.name=digits", "--config.batch_size=100",
-      "--config.data.validation_examples=100", "--config.model.features=(16,)",
-      f"--config.optimizer.name={optimizer}", "--config.optimizer.weight_decay=40",
-      "--config.checkpoint_every_steps=2")
+    "--config=configs/sgd.py",
+    "--config.data.name=digits",
+    "--config.batch_size=100",
+    "--config.data.validation_examples=100",
+    "--config.model.features=(16,)",
+    f"--config.optimizer.name={optimizer}",
+    "--config.optimizer.weight_decay=40",
+    "--config.checkpoint_every_steps=2",
+  )
   done = processes.run(*arguments, f"--workdir={tmp_path / 'run'}", TFDS_DATA_DIR=str(digits_dir))
   assert done.returncode == 1, done.stdout + done.stderr
   assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
-  bad, good = map(int, re.search(
-      r"NaN or infinite at step (\d+); the last good checkpoint is that of step (\d+)",
-      done.stderr).groups())
+  bad, good = map(
+    int,
+    re.search(
+      r"NaN or infinite at step (\d+); the last good checkpoint is that of step (\d+)", done.stderr
+    ).groups(),
+  )
   assert 2 <= good < bad
   assert not (tmp_path / "run" / "result.json").exists()
   assert last_digest(tmp_path / "run")[0] == str(good)
@@ -201,11 +226,10 @@ def test_a_loss_that_becomes_nan_stops_and_keeps_the_last_good_checkpoint(
 
 @pytest.mark.slow
 def test_profile_writes_a_trace(digits_dir, tmp_path):
-  done = processes.run(
-      *SHORT, f"--workdir={tmp_path}", "--profile", TFDS_DATA_DIR=str(digits_dir))
+  done = processes.run(*SHORT, f"--workdir={tmp_path}", "--profile", TFDS_DATA_DIR=str(digits_dir))
   assert done.returncode == 0, done.stderr
   for pattern in ("*.xplane.pb", "perfetto_trace.json.gz"):
-    trace, = (tmp_path / "plugins" / "profile").glob(f"*/{pattern}")
+    (trace,) = (tmp_path / "plugins" / "profile").glob(f"*/{pattern}")
     assert trace.stat().st_size > 1000
 
 
@@ -213,9 +237,13 @@ def test_profile_writes_a_trace(digits_dir, tmp_path):
 def test_progress_bar_on_a_terminal(digits_dir, tmp_path):
   leader, follower = pty.openpty()
   process = subprocess.Popen(
-      processes.command(*LONG, "--config.num_epochs=12", f"--workdir={tmp_path}"),
-      cwd=processes.ROOT, env=processes.environment(TFDS_DATA_DIR=str(digits_dir), COLUMNS="120"),
-      stdin=subprocess.DEVNULL, stdout=follower, stderr=follower)
+    processes.command(*LONG, "--config.num_epochs=12", f"--workdir={tmp_path}"),
+    cwd=processes.ROOT,
+    env=processes.environment(TFDS_DATA_DIR=str(digits_dir), COLUMNS="120"),
+    stdin=subprocess.DEVNULL,
+    stdout=follower,
+    stderr=follower,
+  )
   os.close(follower)
   shown = b""
   while process.poll() is None or select.select([leader], [], [], 0.1)[0]:
@@ -232,10 +260,12 @@ def test_progress_bar_on_a_terminal(digits_dir, tmp_path):
 
 def test_stand_in_is_said_loudly_and_stays(tmp_path, digits_dir):
   # No such dataset here, and no network to it: the embedded one is used.
-  variables = {"TFDS_DATA_DIR": str(digits_dir), "https_proxy": "http://127.0.0.1:9",
-               "http_proxy": "http://127.0.0.1:9"}
-  arguments = ("--config=configs/adam.py", "--config.num_epochs=2",
-               "--config.model.features=(16,)")
+  variables = {
+    "TFDS_DATA_DIR": str(digits_dir),
+    "https_proxy": "http://127.0.0.1:9",
+    "http_proxy": "http://127.0.0.1:9",
+  }
+  arguments = ("--config=configs/adam.py", "--config.num_epochs=2", "--config.model.features=(16,)")
   done = processes.run(*arguments, f"--workdir={tmp_path / 'run'}", **variables)
   assert done.returncode == 0, done.stderr
   lines = done.stdout.splitlines()
@@ -246,15 +276,20 @@ def test_stand_in_is_said_loudly_and_stays(tmp_path, digits_dir):
   assert result["dataset"]["name"] == "digits"
   assert result["dataset"]["stand_in_for"] == "mnist"
   refused = processes.run(
-      *arguments, "--config.data.offline=", f"--workdir={tmp_path / 'other'}", **variables)
+    *arguments, "--config.data.offline=", f"--workdir={tmp_path / 'other'}", **variables
+  )
   assert refused.returncode == 1 and "Traceback" not in refused.stderr
   assert "manual_dir" in refused.stderr
 
 
 @pytest.mark.slow
 def test_a_resumed_run_never_changes_its_dataset(tmp_path, digits_dir, mnist_dir):
-  arguments = ("--config=configs/adam.py", "--config.num_epochs=40",
-               "--config.model.features=(512,512)", f"--workdir={tmp_path / 'run'}")
+  arguments = (
+    "--config=configs/adam.py",
+    "--config.num_epochs=40",
+    "--config.model.features=(512,512)",
+    f"--workdir={tmp_path / 'run'}",
+  )
   offline = {"TFDS_DATA_DIR": str(digits_dir), "https_proxy": "http://127.0.0.1:9"}
   process = processes.start(*arguments, output=tmp_path / "output", **offline)
   try:
@@ -276,13 +311,28 @@ def test_a_resumed_run_never_changes_its_dataset(tmp_path, digits_dir, mnist_dir
 
 def test_tensorboard_shows_a_run(uninterrupted):
   tags = {
-      "scalars": {"train/loss", "train/accuracy", "validation/loss", "validation/accuracy",
-                  "test/accuracy", "test/loss", "train/learning_rate", "train/gradient_norm",
-                  "train/update_norm", "train/parameter_norm", "train/examples_per_second"},
-      "images": {"weights/first_layer", "test/worst_mistakes", "test/confusion_matrix",
-                 "test/reliability", "train/distortions"},
-      "histograms": {"weights/Dense_0/kernel", "weights/Dense_1/bias"},
-      "text": {"config", "parameters"},
+    "scalars": {
+      "train/loss",
+      "train/accuracy",
+      "validation/loss",
+      "validation/accuracy",
+      "test/accuracy",
+      "test/loss",
+      "train/learning_rate",
+      "train/gradient_norm",
+      "train/update_norm",
+      "train/parameter_norm",
+      "train/examples_per_second",
+    },
+    "images": {
+      "weights/first_layer",
+      "test/worst_mistakes",
+      "test/confusion_matrix",
+      "test/reliability",
+      "train/distortions",
+    },
+    "histograms": {"weights/Dense_0/kernel", "weights/Dense_1/bias"},
+    "text": {"config", "parameters"},
   }
   with tensorboard_server.serve(uninterrupted.parent, runs=["run"]) as server:
     for plugin, expected in tags.items():
@@ -290,10 +340,11 @@ def test_tensorboard_shows_a_run(uninterrupted):
       assert expected <= set(shown), plugin
     rows = [json.loads(line) for line in (uninterrupted / "metrics.jsonl").open()]
     assert [step for step, _ in server.scalars("run", "validation/accuracy")] == [
-        row["step"] for row in rows]
+      row["step"] for row in rows
+    ]
     assert server.image("run", "test/confusion_matrix")[1].startswith(b"\x89PNG")
     assert "label_smoothing" in server.texts("run", "config")[0][1]
-    group, = server.session_groups()
+    (group,) = server.session_groups()
     assert group["hparams"]["optimizer.learning_rate"] == 0.001
     assert group["sessions"][0]["status"] == "STATUS_SUCCESS"
 
@@ -301,11 +352,15 @@ def test_tensorboard_shows_a_run(uninterrupted):
 @pytest.mark.slow
 def test_workdir_is_optional(tmp_path, digits_dir):
   done = subprocess.run(
-      processes.command(f"--config={processes.ROOT / 'configs/adam.py'}", *SHORT[1:]), cwd=tmp_path,
-      env=processes.environment(TFDS_DATA_DIR=str(digits_dir)), capture_output=True, text=True,
-      timeout=120)
+    processes.command(f"--config={processes.ROOT / 'configs/adam.py'}", *SHORT[1:]),
+    cwd=tmp_path,
+    env=processes.environment(TFDS_DATA_DIR=str(digits_dir)),
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
   assert done.returncode == 0, done.stderr
-  folder, = (tmp_path / "runs").iterdir()
+  (folder,) = (tmp_path / "runs").iterdir()
   assert re.fullmatch(r"adam-\d{8}-\d{6}", folder.name)
   assert f"tensorboard --logdir=runs/{folder.name}" in done.stdout
   assert f"--workdir=runs/{folder.name}" in done.stdout

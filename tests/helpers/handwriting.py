@@ -12,8 +12,11 @@ from scipy import ndimage
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _STORED = {  # how the pixels lie in a file of this orientation
-    1: (), 3: (Image.Transpose.ROTATE_180,), 6: (Image.Transpose.ROTATE_90,),
-    8: (Image.Transpose.ROTATE_270,)}
+  1: (),
+  3: (Image.Transpose.ROTATE_180,),
+  6: (Image.Transpose.ROTATE_90,),
+  8: (Image.Transpose.ROTATE_270,),
+}
 
 
 def stroke_mask(image, size, pen, angle=0.0):
@@ -50,7 +53,7 @@ def _parts(mask):
 def _placed(ink, shape, rng):
   canvas = np.zeros(shape, np.float32)
   top, left = (rng.integers(1, side - part) for side, part in zip(shape, ink.shape, strict=True))
-  canvas[top:top + ink.shape[0], left:left + ink.shape[1]] = ink
+  canvas[top : top + ink.shape[0], left : left + ink.shape[1]] = ink
   return canvas
 
 
@@ -70,7 +73,8 @@ def photograph(image, rng, shadow=False):
   size = int(min(height, width) * rng.uniform(0.25, 0.85))
   ink = stroke_mask(image, size, rng.uniform(0.06, 0.16), rng.uniform(-8, 8))
   ink = ndimage.gaussian_filter(
-      _placed(ink, (height, width), rng), rng.uniform(0.3, 1 + 0.012 * size))[:, :, None]
+    _placed(ink, (height, width), rng), rng.uniform(0.3, 1 + 0.012 * size)
+  )[:, :, None]
   light_ink = rng.random() < 0.25
   paper = rng.uniform(*((0.05, 0.3) if light_ink else (0.7, 1.0)), 3)
   color = rng.uniform(*((0.75, 1.0) if light_ink else (0.0, 0.35)), 3)
@@ -83,7 +87,7 @@ def photograph(image, rng, shadow=False):
 
 def _light(shape, shadow, rng):
   """Returns the light's share that reaches each place, float [h, w]: from a side, and a shadow."""
-  y, x = (np.mgrid[:shape[0], :shape[1]].T / shape).T - 0.5
+  y, x = (np.mgrid[: shape[0], : shape[1]].T / shape).T - 0.5
   angle = rng.uniform(0, 2 * np.pi)
   slope = np.cos(angle) * x + np.sin(angle) * y
   light = 1 - rng.uniform(0, 0.6) * (slope - slope.min()) / np.ptp(slope)
@@ -113,7 +117,7 @@ def seven(height=100, width=60):
   ink[:12] = 1
   for row in range(12, height):
     left = int((width - 14) * (1 - row / height))
-    ink[row, left:left + 14] = 1
+    ink[row, left : left + 14] = 1
   return np.pad(ink, 40)
 
 

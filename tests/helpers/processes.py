@@ -29,13 +29,24 @@ def environment(**variables):
 def run(*arguments, module="mnist_mlp.main", python=(), timeout=240, **variables):
   """Runs to the end; returns the completed process, its output as text."""
   return subprocess.run(
-      command(*arguments, module=module, python=python), cwd=ROOT, env=environment(**variables),
-      capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+    command(*arguments, module=module, python=python),
+    cwd=ROOT,
+    env=environment(**variables),
+    capture_output=True,
+    text=True,
+    timeout=timeout,
+    stdin=subprocess.DEVNULL,
+  )
 
 
 def start(*arguments, output, **variables):
   """Starts and returns the process; what it prints goes to the file `output`."""
   with open(output, "w") as file:
     return subprocess.Popen(
-        command(*arguments), cwd=ROOT, env=environment(**variables), stdout=file, stderr=file,
-        stdin=subprocess.DEVNULL)
+      command(*arguments),
+      cwd=ROOT,
+      env=environment(**variables),
+      stdout=file,
+      stderr=file,
+      stdin=subprocess.DEVNULL,
+    )

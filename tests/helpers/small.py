@@ -26,9 +26,16 @@ def dataset(train=96, validation=37, test=41, size=8):
     return data.Split(images.astype(np.uint8), labels)
 
   return data.Dataset(
-      name="small", version="1.0.0", train=split(train), validation=split(validation),
-      test=split(test), class_names=tuple("0123456789"), fingerprint="0", stand_in_for="",
-      source="made up")
+    name="small",
+    version="1.0.0",
+    train=split(train),
+    validation=split(validation),
+    test=split(test),
+    class_names=tuple("0123456789"),
+    fingerprint="0",
+    stand_in_for="",
+    source="made up",
+  )
 
 
 def config_of(**changes):
@@ -60,8 +67,14 @@ def train(state, num_steps, c, split=None, metrics=None, epochs=1):
   images, labels = split or dataset().train
   metrics = TrainMetrics.empty() if metrics is None else metrics
   return steps.train_chunk(
-      steps.snapshot(state), metrics, images, labels, config=FrozenConfigDict(c), epochs=epochs,
-      steps=num_steps)
+    steps.snapshot(state),
+    metrics,
+    images,
+    labels,
+    config=FrozenConfigDict(c),
+    epochs=epochs,
+    steps=num_steps,
+  )
 
 
 def differing(a, b):

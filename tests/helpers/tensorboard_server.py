@@ -33,7 +33,8 @@ class TensorBoard:
 
   def get_bytes(self, path, **query):
     with urllib.request.urlopen(
-        f"{self.url}{path}?{urllib.parse.urlencode(query)}", timeout=30) as response:
+      f"{self.url}{path}?{urllib.parse.urlencode(query)}", timeout=30
+    ) as response:
       return response.read()
 
   def get(self, path, **query):
@@ -41,7 +42,8 @@ class TensorBoard:
 
   def post(self, path, body):
     request = urllib.request.Request(
-        self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+      self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
     with urllib.request.urlopen(request, timeout=30) as response:
       return json.loads(response.read())
 
@@ -77,9 +79,16 @@ class TensorBoard:
     """Returns the rows of the HParams table, each with its sessions."""
     metrics = [{"metric": info["name"]} for info in self.experiment().get("metricInfos", [])]
     statuses = [f"STATUS_{name}" for name in ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING")]
-    answer = self.post("/data/plugin/hparams/session_groups", {
-        "experimentName": "", "allowedStatuses": statuses, "colParams": metrics,
-        "startIndex": 0, "sliceSize": 1000})
+    answer = self.post(
+      "/data/plugin/hparams/session_groups",
+      {
+        "experimentName": "",
+        "allowedStatuses": statuses,
+        "colParams": metrics,
+        "startIndex": 0,
+        "sliceSize": 1000,
+      },
+    )
     return answer.get("sessionGroups", [])
 
 
@@ -97,12 +106,21 @@ def serve(logdir, runs=None, load_fast=False, timeout=60, command=None):
     command: the words of the command that starts it, instead of one that is faster.
   """
   reading = (
-      ["--load_fast=true", "--reload_interval=1"] if load_fast else
-      ["--load_fast=false", "--reload_interval=0", "--reload_task=blocking"])
+    ["--load_fast=true", "--reload_interval=1"]
+    if load_fast
+    else ["--load_fast=false", "--reload_interval=0", "--reload_task=blocking"]
+  )
   with tempfile.NamedTemporaryFile("w+") as log:
     process = subprocess.Popen(
-        [*(command or [sys.executable, "-c", _PROGRAM, f"--logdir={logdir}"]),
-         "--host=127.0.0.1", "--port=0", *reading], stdout=log, stderr=subprocess.STDOUT)
+      [
+        *(command or [sys.executable, "-c", _PROGRAM, f"--logdir={logdir}"]),
+        "--host=127.0.0.1",
+        "--port=0",
+        *reading,
+      ],
+      stdout=log,
+      stderr=subprocess.STDOUT,
+    )
     try:
       deadline = time.monotonic() + timeout
       server = TensorBoard(_wait(lambda: _url(log.name), process, log.name, deadline))

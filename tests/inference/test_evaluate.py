@@ -50,7 +50,8 @@ def test_the_test_split(workdir, dataset):
   rows = report["classes"]
   assert [row["name"] for row in rows] == list("0123456789")
   assert np.mean([row["f1"] for row in rows]) == pytest.approx(
-      metrics.f1_score(labels, predictions, average="macro"))
+    metrics.f1_score(labels, predictions, average="macro")
+  )
   assert rows[3]["recall"] == pytest.approx(matrix[3, 3] / matrix[3].sum())
   assert rows[3]["precision"] == pytest.approx(matrix[3, 3] / matrix[:, 3].sum())
 
@@ -98,9 +99,11 @@ def test_another_dataset(workdir, dataset, digits_dir, tmp_path):
 
 def test_calibration_of_a_net_that_knows_nothing(workdir, dataset):
   from mnist_mlp import evaluate
+
   run = inference.load_run(workdir)
-  zeros = {key: {k: np.zeros_like(v) for k, v in layer.items()}
-           for key, layer in run.state.params.items()}
+  zeros = {
+    key: {k: np.zeros_like(v) for k, v in layer.items()} for key, layer in run.state.params.items()
+  }
   run = dataclasses.replace(run, state=run.state.replace(params=zeros))
   images, labels = dataset.test.images[:200], dataset.test.labels[:200]
   logits = run.logits(images)
@@ -110,13 +113,16 @@ def test_calibration_of_a_net_that_knows_nothing(workdir, dataset):
   assert report["expected_calibration_error"] == pytest.approx(abs(0.1 - np.mean(labels == 0)))
 
 
-@pytest.mark.parametrize(("arguments", "code", "message"), [
+@pytest.mark.parametrize(
+  ("arguments", "code", "message"),
+  [
     ([], 2, "--workdir is missing"),
     (["--workdir=no/run"], 2, "the workdir no/run does not exist"),
     (["--workdir={}", "--split=tset"], 2, "did you mean 'test'?"),
     (["--workdir={}", "stray"], 2, "'stray' is not a flag"),
     (["--workdir={}", "--dataset=mnits"], 2, "--dataset=mnits cannot be used"),
-])
+  ],
+)
 def test_errors(workdir, arguments, code, message):
   done = processes.run(*(a.format(workdir) for a in arguments), module=EVALUATE)
   assert done.returncode == code, done.stderr
@@ -128,6 +134,7 @@ def test_errors(workdir, arguments, code, message):
 def other(workdir, tmp_path_factory):
   """A run on the same data, of another and smaller net."""
   from mnist_mlp.train import train_and_evaluate
+
   folder = tmp_path_factory.mktemp("evaluate-other") / "run"
   c = inference.load_run(workdir).config.copy_and_resolve_references()
   c.model.features, c.num_epochs = (8,), 1.0
@@ -159,7 +166,8 @@ def test_a_committee_needs_members_of_the_same_data(workdir, other, tmp_path):
 
 def test_a_committee_is_not_asked_what_a_member_was_trained_on(workdir, other, tmp_path):
   same = processes.run(
-      f"--workdir={workdir}", f"--workdir={other}", "--split=validation", module=EVALUATE)
+    f"--workdir={workdir}", f"--workdir={other}", "--split=validation", module=EVALUATE
+  )
   assert same.returncode == 0, same.stderr
   copy = tmp_path / "run"
   shutil.copytree(other, copy)
@@ -167,7 +175,8 @@ def test_a_committee_is_not_asked_what_a_member_was_trained_on(workdir, other, t
   facts["examples"].update(train=facts["examples"]["train"] + 10, validation=7)
   (copy / "dataset.json").write_text(json.dumps(facts))
   done = processes.run(
-      f"--workdir={workdir}", f"--workdir={copy}", "--split=validation", module=EVALUATE)
+    f"--workdir={workdir}", f"--workdir={copy}", "--split=validation", module=EVALUATE
+  )
   assert done.returncode == 2
   assert f"{copy} 7; give runs that held out the same" in done.stderr
   assert "Traceback" not in done.stderr
@@ -175,8 +184,12 @@ def test_a_committee_is_not_asked_what_a_member_was_trained_on(workdir, other, t
 
 def test_a_reader_that_goes_away_ends_it_without_a_word(workdir):
   with subprocess.Popen(
-      processes.command(f"--workdir={workdir}", module=EVALUATE), cwd=processes.ROOT,
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    processes.command(f"--workdir={workdir}", module=EVALUATE),
+    cwd=processes.ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  ) as running:
     running.stdout.close()
     errors = running.stderr.read()
   assert running.returncode == 128 + signal.SIGPIPE

@@ -66,7 +66,8 @@ def test_mnist_images_in_files_are_left_as_they_are(run, mnist_test):
     mode, negative = kinds[index % len(kinds)]
     file = io.BytesIO()
     Image.fromarray(np.abs(negative - image[:, :, 0].astype(int)).astype(np.uint8)).convert(
-        mode).save(file, "PNG")
+      mode
+    ).save(file, "PNG")
     pictures.append(read(file.getvalue()))
   prepared = np.stack([inference.prepare(picture).pixels for picture in pictures])
   assert (prepared == images).all()
@@ -78,16 +79,20 @@ def test_mnist_images_survive_being_enlarged_moved_and_brought_back(run, mnist_t
   images, labels = mnist_test.images[::50, :, :, 0], mnist_test.labels[::50]
   as_arrays = np.mean(run.logits(images[..., None]).argmax(-1) == labels)
   pictures = [
-      Image.fromarray(np.pad(255 - image, ((0, 9), (20, 3)), constant_values=255)).resize(
-          (204, 148), Image.Resampling.BICUBIC) for image in images]
+    Image.fromarray(np.pad(255 - image, ((0, 9), (20, 3)), constant_values=255)).resize(
+      (204, 148), Image.Resampling.BICUBIC
+    )
+    for image in images
+  ]
   assert right(run, pictures, labels) >= as_arrays - 0.02
 
 
 def test_fat_digits_cut_out_tightly_are_found(run, mnist_test):
   images, labels = mnist_test.images[::50, :, :, 0], mnist_test.labels[::50]
   pictures = [
-      Image.fromarray(np.pad(255 - image[inference._box(image > 0)], 1, constant_values=255))
-      for image in images]
+    Image.fromarray(np.pad(255 - image[inference._box(image > 0)], 1, constant_values=255))
+    for image in images
+  ]
   assert right(run, pictures, labels) >= 0.95
 
 
@@ -122,8 +127,10 @@ def test_shared_handwriting(run):
     pytest.skip("MNIST's original files are not there")
   paths = sorted(HANDWRITING.glob("*.png"))
   assert len(paths) == 7
-  assert right(run, [inference.load_picture(path) for path in paths],
-               [path.name[0] for path in paths]) == 1
+  assert (
+    right(run, [inference.load_picture(path) for path in paths], [path.name[0] for path in paths])
+    == 1
+  )
 
 
 # --- What is done to a picture --------------------------------------------------------------------
@@ -147,12 +154,12 @@ def test_size_place_and_contrast_change_nothing():
   reference = inference.prepare(gray_picture(seven())).pixels.astype(int)
   ink = np.pad(seven(), ((300, 20), (10, 200)))
   variants = {
-      "elsewhere": gray_picture(ink),
-      "pale": gray_picture(seven(), 180, 210),
-      "light on dark": gray_picture(seven(), 220, 40),
-      "a quarter": gray_picture(seven()).resize((35, 45), Image.Resampling.BOX),
-      "huge": gray_picture(seven()).resize((1400, 1800), Image.Resampling.BICUBIC),
-      "20,000 wide": gray_picture(np.pad(seven(), ((0, 0), (15000, 4860)))),
+    "elsewhere": gray_picture(ink),
+    "pale": gray_picture(seven(), 180, 210),
+    "light on dark": gray_picture(seven(), 220, 40),
+    "a quarter": gray_picture(seven()).resize((35, 45), Image.Resampling.BOX),
+    "huge": gray_picture(seven()).resize((1400, 1800), Image.Resampling.BICUBIC),
+    "20,000 wide": gray_picture(np.pad(seven(), ((0, 0), (15000, 4860)))),
   }
   for name, picture in variants.items():
     difference = np.abs(inference.prepare(picture).pixels - reference)
@@ -166,24 +173,35 @@ def modes():
   alpha = Image.fromarray(np.uint8(255 * ink))
   rgb = gray.convert("RGB")
   lab = ImageCms.profileToProfile(
-      rgb, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB")
+    rgb, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+  )
   values = 30000.0 - 20000 * ink
   palette = gray.convert("P")
   palette.info["transparency"] = 230  # the index of the paper's gray
   black, white = (Image.new("L", gray.size, level) for level in (0, 255))
   return {
-      "1": gray_picture(ink, 0, 255).convert("1"), "L": gray, "P": gray.convert("P"), "RGB": rgb,
-      "CMYK": rgb.convert("CMYK"), "YCbCr": rgb.convert("YCbCr"), "HSV": rgb.convert("HSV"),
-      "dithered": gray.convert("1"), "dithered palette": gray.convert("1").convert("P"),
-      "LAB": lab, "I;16": Image.fromarray(values.astype(np.uint16)),
-      "I": Image.fromarray(values.astype(np.int32)), "F": Image.fromarray(values / 1e6),
-      "black on nothing": Image.merge("LA", (black, alpha)),
-      "white on nothing": Image.merge("LA", (white, alpha)),
-      "hidden colour below": Image.merge("RGBA", (black, black, black, alpha)),
-      "transparent palette": palette,
-      "opaque sheet on nothing": _sheet_on_nothing(gray),
-      "red on green of equal brightness": Image.merge("RGB", (
-          Image.fromarray(np.uint8(200 * ink)), Image.fromarray(np.uint8(102 * (1 - ink))), black)),
+    "1": gray_picture(ink, 0, 255).convert("1"),
+    "L": gray,
+    "P": gray.convert("P"),
+    "RGB": rgb,
+    "CMYK": rgb.convert("CMYK"),
+    "YCbCr": rgb.convert("YCbCr"),
+    "HSV": rgb.convert("HSV"),
+    "dithered": gray.convert("1"),
+    "dithered palette": gray.convert("1").convert("P"),
+    "LAB": lab,
+    "I;16": Image.fromarray(values.astype(np.uint16)),
+    "I": Image.fromarray(values.astype(np.int32)),
+    "F": Image.fromarray(values / 1e6),
+    "black on nothing": Image.merge("LA", (black, alpha)),
+    "white on nothing": Image.merge("LA", (white, alpha)),
+    "hidden colour below": Image.merge("RGBA", (black, black, black, alpha)),
+    "transparent palette": palette,
+    "opaque sheet on nothing": _sheet_on_nothing(gray),
+    "red on green of equal brightness": Image.merge(
+      "RGB",
+      (Image.fromarray(np.uint8(200 * ink)), Image.fromarray(np.uint8(102 * (1 - ink))), black),
+    ),
   }
 
 
@@ -227,34 +245,45 @@ def test_thin_slanted_lines_are_not_taken_for_dots():
 def test_dirt_and_the_papers_edge_are_no_ink():
   reference = inference.prepare(gray_picture(seven())).pixels.astype(int)
   picture = np.array(gray_picture(np.pad(seven(), 30)))
-  picture[5:8, 5:8] = 30       # a speck
-  picture[:, -12:] = 20        # the table
+  picture[5:8, 5:8] = 30  # a speck
+  picture[:, -12:] = 20  # the table
   assert np.abs(inference.prepare(Image.fromarray(picture)).pixels - reference).mean() < 3
 
 
 # --- What is no digit -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("values", [
-    np.zeros((50, 60)), np.full((50, 60), 255), np.zeros((1, 1)), np.zeros((1, 3000)),
-    np.full((1, 5), 200), np.arange(7)[:, None],            # fewer pixels than ink needs
+@pytest.mark.parametrize(
+  "values",
+  [
+    np.zeros((50, 60)),
+    np.full((50, 60), 255),
+    np.zeros((1, 1)),
+    np.zeros((1, 3000)),
+    np.full((1, 5), 200),
+    np.arange(7)[:, None],  # fewer pixels than ink needs
     np.random.default_rng(0).normal(128, 20, (300, 200)),
     np.random.default_rng(0).uniform(0, 255, (28, 28)),
-    np.tile(np.linspace(120, 220, 300), (300, 1)),          # light from a side
-    np.pad(np.full((3, 3), 255), 40),                       # a dot
-], ids=["black", "white", "1x1", "1x3000", "1x5", "7x1", "noise", "small noise", "light", "dot"])
+    np.tile(np.linspace(120, 220, 300), (300, 1)),  # light from a side
+    np.pad(np.full((3, 3), 255), 40),  # a dot
+  ],
+  ids=["black", "white", "1x1", "1x3000", "1x5", "7x1", "noise", "small noise", "light", "dot"],
+)
 def test_no_ink(run, values):
   prepared = inference.prepare(Image.fromarray(np.uint8(np.clip(values, 0, 255))))
   assert prepared.pixels is None
   assert inference.classify(run, [prepared]) == [inference.Prediction(None, {}, "no ink")]
 
 
-
-@pytest.mark.parametrize(("ink", "doubt"), [
+@pytest.mark.parametrize(
+  ("ink", "doubt"),
+  [
     (np.pad(np.ones((30, 30)), 20), "solid"),
     (np.pad(np.ones((6, 60)), 20), "times as wide as high"),
     (np.kron(np.pad(np.indices((3, 3)).sum(0) % 1 + 1, 1), np.pad(np.ones((8, 8)), 8)), "9 pieces"),
-], ids=["square", "dash", "dots"])
+  ],
+  ids=["square", "dash", "dots"],
+)
 def test_what_has_not_the_shape_of_a_digit(run, ink, doubt):
   prepared = inference.prepare(gray_picture(ink))
   assert doubt in prepared.doubt
@@ -265,7 +294,8 @@ def test_what_has_not_the_shape_of_a_digit(run, ink, doubt):
 
 def test_a_net_that_does_not_know_says_so(run):
   know_nothing = dataclasses.replace(
-      run, state=run.state.replace(params=jax.tree.map(np.zeros_like, run.state.params)))
+    run, state=run.state.replace(params=jax.tree.map(np.zeros_like, run.state.params))
+  )
   (prediction,) = inference.classify(know_nothing, [inference.prepare(gray_picture(seven()))])
   assert prediction.probabilities[prediction.label] == pytest.approx(0.1)
   assert prediction.note == "probably no digit: no class reaches 50%"
@@ -306,16 +336,19 @@ def test_a_file_without_permission(tmp_path):
       os.seteuid(0)
 
 
-@pytest.mark.parametrize(("content", "message"), [
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
     (b"", "picture is empty"),
     (b"#!/bin/sh\n", "picture is not a picture of a known format"),
     ("truncated PNG", "picture is damaged: .*truncated"),
     ("truncated JPEG", "picture is damaged: .*truncated"),
-])
+  ],
+)
 def test_files_that_are_no_pictures(content, message):
   if isinstance(content, str):
     whole = saved(gray_picture(seven()), content.split()[1])
-    content = whole[:len(whole) // 2]
+    content = whole[: len(whole) // 2]
   with pytest.raises(RunError, match=message):
     read(content)
 
@@ -324,8 +357,10 @@ def test_files_that_are_no_pictures(content, message):
 
 
 def contents(folder):
-  return {str(path): (path.stat().st_mtime_ns, path.is_file() and path.read_bytes())
-          for path in sorted(folder.rglob("*"))}
+  return {
+    str(path): (path.stat().st_mtime_ns, path.is_file() and path.read_bytes())
+    for path in sorted(folder.rglob("*"))
+  }
 
 
 def test_a_run_is_restored_without_its_data_and_left_untouched(trained_run, test_split, tmp_path):
@@ -344,7 +379,8 @@ def test_a_run_is_restored_without_its_data_and_left_untouched(trained_run, test
   assert run.class_names == list("0123456789")
   logits = run.logits(test_split.images)
   assert np.mean(logits.argmax(-1) == test_split.labels) == pytest.approx(
-      result["test"]["accuracy"])
+    result["test"]["accuracy"]
+  )
 
 
 def digits_config(digits_dir, **changes):
@@ -355,10 +391,13 @@ def digits_config(digits_dir, **changes):
   return c
 
 
-@pytest.mark.parametrize("changes", [
+@pytest.mark.parametrize(
+  "changes",
+  [
     {"ema__decay": 0.99, "model__norm": "batch", "model__inputs": "standardized"},
     {"optimizer__name": "schedule_free", "loss__name": "squared_error"},
-])
+  ],
+)
 def test_the_weights_are_those_that_the_run_evaluates(digits_dir, tmp_path, changes):
   train_and_evaluate(digits_config(digits_dir, **changes), tmp_path)
   run = inference.load_run(tmp_path)
@@ -366,8 +405,7 @@ def test_the_weights_are_those_that_the_run_evaluates(digits_dir, tmp_path, chan
   logits = run.logits(test.images)
   result = json.loads((tmp_path / "result.json").read_text())
   assert np.mean(logits.argmax(-1) == test.labels) == pytest.approx(result["test"]["accuracy"])
-  last = run.state.apply_fn(
-      {"params": run.state.params, **run.state.model_state}, test.images)
+  last = run.state.apply_fn({"params": run.state.params, **run.state.model_state}, test.images)
   assert np.abs(logits - last).max() > 1e-3  # the last weights would not do
   probabilities = run.probabilities(logits)
   assert probabilities.min() > 0
@@ -379,17 +417,20 @@ def test_the_best_checkpoint_of_an_unfinished_run(trained_run, tmp_path):
   workdir = tmp_path / "run"
   shutil.copytree(trained_run, workdir)
   (workdir / "result.json").unlink()
-  files = {int(path.parts[-3]): path
-           for path in (workdir / "checkpoints").glob("[0-9]*/metrics/metrics")}
+  files = {
+    int(path.parts[-3]): path for path in (workdir / "checkpoints").glob("[0-9]*/metrics/metrics")
+  }
   files[max(files)].write_text(json.dumps({"validation_accuracy": 0.5}))
-  accuracies = {step: json.loads(file.read_text())["validation_accuracy"]
-                for step, file in files.items()}
+  accuracies = {
+    step: json.loads(file.read_text())["validation_accuracy"] for step, file in files.items()
+  }
   best = max(accuracies, key=accuracies.get)
   run = inference.load_run(workdir, best=True)
   assert run.step == best < inference.load_run(workdir).step
   validation = data.load(run.config.data, report=lambda line: None).validation
-  accuracy = steps.evaluate(
-      run.state, *validation, config=FrozenConfigDict(run.config)).compute()["accuracy"]
+  accuracy = steps.evaluate(run.state, *validation, config=FrozenConfigDict(run.config)).compute()[
+    "accuracy"
+  ]
   assert accuracy == pytest.approx(accuracies[best], abs=1e-6)
 
 
@@ -410,7 +451,9 @@ def remove_checkpoints(workdir):
     shutil.rmtree(path)
 
 
-@pytest.mark.parametrize(("harm", "message"), [
+@pytest.mark.parametrize(
+  ("harm", "message"),
+  [
     (lambda w: shutil.rmtree(w), "run does not exist"),
     (lambda w: (w / "config.json").unlink(), "holds no run: it has no config.json"),
     (move_below, "holds no run.*run/a"),
@@ -421,8 +464,20 @@ def remove_checkpoints(workdir):
     (lambda w: shutil.rmtree(w / "checkpoints"), "has no checkpoint yet"),
     (remove_checkpoints, "no whole checkpoint"),
     (damage_checkpoint, "checkpoint .* is damaged"),
-], ids=["missing", "other folder", "folder of runs", "config", "not begun", "dataset facts",
-        "dataset JSON", "unsaved", "empty", "flipped bits"])
+  ],
+  ids=[
+    "missing",
+    "other folder",
+    "folder of runs",
+    "config",
+    "not begun",
+    "dataset facts",
+    "dataset JSON",
+    "unsaved",
+    "empty",
+    "flipped bits",
+  ],
+)
 def test_workdirs_that_hold_no_net(trained_run, tmp_path, harm, message):
   workdir = tmp_path / "run"
   shutil.copytree(trained_run, workdir)
@@ -433,7 +488,8 @@ def test_workdirs_that_hold_no_net(trained_run, tmp_path, harm, message):
 
 
 def test_a_run_of_other_images_is_refused(run):
-  other = dataclasses.replace(run, facts={**run.facts, "name": "cifar10",
-                                          "image_shape": [32, 32, 3]})
+  other = dataclasses.replace(
+    run, facts={**run.facts, "name": "cifar10", "image_shape": [32, 32, 3]}
+  )
   with pytest.raises(UsageError, match="trained on cifar10, images of 32x32x3"):
     inference.check_takes_digits(other)

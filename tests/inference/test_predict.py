@@ -34,46 +34,57 @@ def write_odd_files(folder):
   wide = gray_picture(np.pad(seven(), ((0, 0), (15000, 4860))))
   assert wide.width == 20000
   pictures = {
-      "16 bits.png": Image.fromarray(np.uint16(30000 - 20000 * seven())),
-      "animated.gif": gray, "cmyk.jpg": gray.convert("CMYK"), "float.tif": Image.fromarray(seven()),
-      "on nothing.png": Image.merge("LA", (black, alpha)), "palette.png": palette,
-      "one bit.png": gray.convert("L").point(lambda v: 255 * (v > 128)).convert("1"),
-      "wide.png": wide, "ünïcode 7.bmp": gray,
+    "16 bits.png": Image.fromarray(np.uint16(30000 - 20000 * seven())),
+    "animated.gif": gray,
+    "cmyk.jpg": gray.convert("CMYK"),
+    "float.tif": Image.fromarray(seven()),
+    "on nothing.png": Image.merge("LA", (black, alpha)),
+    "palette.png": palette,
+    "one bit.png": gray.convert("L").point(lambda v: 255 * (v > 128)).convert("1"),
+    "wide.png": wide,
+    "ünïcode 7.bmp": gray,
   }
   for name, picture in pictures.items():
     more = {"save_all": True, "append_images": [black]} if name == "animated.gif" else {}
     picture.save(folder / name, **more)
   no_ink = {
-      "black.png": black, "white.png": Image.new("RGB", (90, 90), "white"),
-      "1x1.png": Image.new("L", (1, 1)), "invisible.png": Image.new("RGBA", (50, 50))}
+    "black.png": black,
+    "white.png": Image.new("RGB", (90, 90), "white"),
+    "1x1.png": Image.new("L", (1, 1)),
+    "invisible.png": Image.new("RGBA", (50, 50)),
+  }
   for name, picture in no_ink.items():
     picture.save(folder / name)
   png = saved(gray, "PNG")
   contents = {
-      "turned.jpg": (saved(gray, "JPEG", 6), digit),
-      "wrong name.jpg": (png, digit),
-      "empty.png": (b"", "is empty"),
-      "truncated.png": (png[:len(png) // 2], "is damaged"),
-      "damaged.jpg": (saved(gray, "JPEG")[:700], "is damaged"),
-      "text.png": (b"not a picture", "is not a picture of a known format"),
-      "bomb.png": (with_size(png, 60000, 60000), "has more than 89,478,485 pixels"),
-      "flat.png": (with_size(png, 0, 0), "is not a picture|is damaged"),
+    "turned.jpg": (saved(gray, "JPEG", 6), digit),
+    "wrong name.jpg": (png, digit),
+    "empty.png": (b"", "is empty"),
+    "truncated.png": (png[: len(png) // 2], "is damaged"),
+    "damaged.jpg": (saved(gray, "JPEG")[:700], "is damaged"),
+    "text.png": (b"not a picture", "is not a picture of a known format"),
+    "bomb.png": (with_size(png, 60000, 60000), "has more than 89,478,485 pixels"),
+    "flat.png": (with_size(png, 0, 0), "is not a picture|is damaged"),
   }
   for name, (content, _) in contents.items():
     (folder / name).write_bytes(content)
   (folder / "a folder without pictures").mkdir()
   return {
-      **dict.fromkeys(pictures, digit), **dict.fromkeys(no_ink, "no ink"),
-      **{name: said for name, (_, said) in contents.items()},
-      "a folder without pictures": "holds no pictures", "missing.png": "does not exist",
-      "/dev/null": "is not a file"}
+    **dict.fromkeys(pictures, digit),
+    **dict.fromkeys(no_ink, "no ink"),
+    **{name: said for name, (_, said) in contents.items()},
+    "a folder without pictures": "holds no pictures",
+    "missing.png": "does not exist",
+    "/dev/null": "is not a file",
+  }
 
 
 def test_odd_files(trained_run, tmp_path):
   expected = write_odd_files(tmp_path)
   assert len(expected) >= 20
   done = processes.run(
-      f"--workdir={trained_run}", "--json", *(tmp_path / name for name in expected), module=PREDICT)
+    f"--workdir={trained_run}", "--json", *(tmp_path / name for name in expected), module=PREDICT
+  )
   assert done.returncode == 1
   assert "Traceback" not in done.stderr
   said = {row["picture"]: row for row in json.loads(done.stdout)}
@@ -96,23 +107,27 @@ def test_odd_files(trained_run, tmp_path):
 def test_table_folder_standard_input_and_figure(trained_run, tmp_path):
   folder = tmp_path / "pictures"
   folder.mkdir()
-  for name, picture in {"b.png": gray_picture(seven()), "a.jpg": gray_picture(seven(), 200, 20),
-                        "c.png": Image.new("L", (30, 30))}.items():
+  for name, picture in {
+    "b.png": gray_picture(seven()),
+    "a.jpg": gray_picture(seven(), 200, 20),
+    "c.png": Image.new("L", (30, 30)),
+  }.items():
     picture.save(folder / name)
   for name in ("notes.txt", "scan.pdf", "._b.png"):  # The last is what a Mac leaves beside b.png.
     (folder / name).write_text("not among the pictures")
   figure = tmp_path / "seen.png"
   done = subprocess.run(
-      processes.command(folder, "-", f"--workdir={trained_run}", f"--show={figure}",
-                        module=PREDICT),
-      cwd=processes.ROOT, input=saved(gray_picture(seven()), "PNG"),
-      capture_output=True)
+    processes.command(folder, "-", f"--workdir={trained_run}", f"--show={figure}", module=PREDICT),
+    cwd=processes.ROOT,
+    input=saved(gray_picture(seven()), "PNG"),
+    capture_output=True,
+  )
   assert done.returncode == 0, done.stderr
   header, *lines = done.stdout.decode().splitlines()
   assert header.split() == ["picture", "label", "sure", *"0123456789"]
-  names = [line[:header.index("label")].strip() for line in lines]
+  names = [line[: header.index("label")].strip() for line in lines]
   assert names == [*(str(folder / name) for name in ("a.jpg", "b.png", "c.png")), "standard input"]
-  cells = lines[1][header.index("label"):].split()
+  cells = lines[1][header.index("label") :].split()
   shares = [float(cell.rstrip("%")) for cell in cells[1:]]
   assert shares[0] == max(shares[1:]) == shares[1 + int(cells[0])]
   assert sum(shares[1:]) == pytest.approx(100, abs=0.6)
@@ -123,7 +138,9 @@ def test_table_folder_standard_input_and_figure(trained_run, tmp_path):
   assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
     (["a.png"], "--workdir is missing"),
     (["--workdir=x"], "no pictures"),
     (["--workdir=x", "a.png", "--show=b.gif"], "--show is 'b.gif', but must be"),
@@ -131,7 +148,8 @@ def test_table_folder_standard_input_and_figure(trained_run, tmp_path):
     (["--workdir=x", "a.png", "--show=a.png"], "one of the pictures"),
     (["--workdir=x", "a.png", "--jsn"], "jsn"),
     (["--workdir=no/run", "a.png"], "the workdir no/run does not exist"),
-])
+  ],
+)
 def test_usage_errors(arguments, message):
   done = processes.run(*arguments, module=PREDICT)
   assert done.returncode == 2
@@ -146,7 +164,8 @@ def test_the_figure_replaces_no_picture_of_a_folder(trained_run, tmp_path):
   (tmp_path / "link").symlink_to(tmp_path)
   for name in ("b.png", "seen.png", "link/b.png"):
     done = processes.run(
-        f"--workdir={trained_run}", tmp_path, f"--show={tmp_path / name}", module=PREDICT)
+      f"--workdir={trained_run}", tmp_path, f"--show={tmp_path / name}", module=PREDICT
+    )
     assert done.returncode == 2
     assert "in a folder of the pictures" in done.stderr
   assert (tmp_path / "b.png").read_bytes() == before
@@ -158,10 +177,16 @@ def test_names_that_are_formulas_or_no_text(trained_run, tmp_path):
   for name in names[:2]:
     (tmp_path / os.fsdecode(name)).write_bytes(saved(gray_picture(seven()), "PNG"))
   done = subprocess.run(
-      processes.command(*(tmp_path / os.fsdecode(name) for name in names), "--show=seen.png",
-                        f"--workdir={trained_run}", module=PREDICT),
-      cwd=tmp_path, capture_output=True,
-      env={**os.environ, "PYTHONPATH": str(processes.ROOT), "PYTHONIOENCODING": "utf-8:strict"})
+    processes.command(
+      *(tmp_path / os.fsdecode(name) for name in names),
+      "--show=seen.png",
+      f"--workdir={trained_run}",
+      module=PREDICT,
+    ),
+    cwd=tmp_path,
+    capture_output=True,
+    env={**os.environ, "PYTHONPATH": str(processes.ROOT), "PYTHONIOENCODING": "utf-8:strict"},
+  )
   assert done.returncode == 1
   assert done.stderr.endswith(b".png cannot be read: File name too long\n")
   assert b"a$x_$b.png  " in done.stdout and rb"caf\udce9.png  " in done.stdout
@@ -171,9 +196,12 @@ def test_names_that_are_formulas_or_no_text(trained_run, tmp_path):
 def test_a_reader_that_goes_away_ends_it_without_a_word(trained_run, tmp_path):
   gray_picture(seven()).save(tmp_path / "a.png")
   with subprocess.Popen(
-      processes.command(f"--workdir={trained_run}", tmp_path / "a.png", module=PREDICT),
-      cwd=processes.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-      env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+    processes.command(f"--workdir={trained_run}", tmp_path / "a.png", module=PREDICT),
+    cwd=processes.ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+    env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
   ) as running:
     running.stdout.close()
     errors = running.stderr.read()
@@ -205,7 +233,10 @@ def test_a_run_of_other_images(trained_run, tmp_path):
 
 def test_help_takes_no_time():
   done = subprocess.run(
-      [sys.executable, "-X", "importtime", "-m", PREDICT, "--help"], cwd=processes.ROOT,
-      capture_output=True, text=True)
+    [sys.executable, "-X", "importtime", "-m", PREDICT, "--help"],
+    cwd=processes.ROOT,
+    capture_output=True,
+    text=True,
+  )
   assert "--workdir" in done.stdout and "--show" in done.stdout
   assert not any(line.endswith(("| jax", " tensorflow")) for line in done.stderr.splitlines())

@@ -17,12 +17,16 @@ from mnist_mlp.run import checkpoint
 from mnist_mlp.run.checkpoint import Checkpoints, digest
 
 TREE = {
-    "kernel": np.arange(6, dtype=np.float32).reshape(2, 3) / 7, "step": np.array(5, np.int32),
-    "seed": np.array(2**32 - 1, np.uint32), "half": np.asarray(jnp.arange(4, dtype=jnp.bfloat16)),
-    "odd": np.array([np.nan, -0.0, np.inf, 1e-45], np.float32), "none": {},
-    # Too random to be compressed, too large to lie inside of a checked index: a flipped byte of it
-    # is another number, of which only the digest tells.
-    "large": np.random.RandomState(0).normal(size=20_000).astype(np.float32)}
+  "kernel": np.arange(6, dtype=np.float32).reshape(2, 3) / 7,
+  "step": np.array(5, np.int32),
+  "seed": np.array(2**32 - 1, np.uint32),
+  "half": np.asarray(jnp.arange(4, dtype=jnp.bfloat16)),
+  "odd": np.array([np.nan, -0.0, np.inf, 1e-45], np.float32),
+  "none": {},
+  # Too random to be compressed, too large to lie inside of a checked index: a flipped byte of it
+  # is another number, of which only the digest tells.
+  "large": np.random.RandomState(0).normal(size=20_000).astype(np.float32),
+}
 
 
 def fill(folder, saves):
@@ -69,8 +73,7 @@ def test_round_trip_of_a_train_state_goes_on_with_the_same_bits(tmp_path):
   with Checkpoints(tmp_path / "c") as checkpoints:
     checkpoints.save(2, (state, metrics), {})
     checkpoints.wait()
-    step, (restored, restored_metrics) = checkpoints.restore_latest(
-        (initial, TrainMetrics.empty()))
+    step, (restored, restored_metrics) = checkpoints.restore_latest((initial, TrainMetrics.empty()))
   assert step == 2
   assert small.differing((restored, restored_metrics), (state, metrics)) == []
   straight = small.train(state, 2, config, metrics=metrics)
@@ -78,7 +81,9 @@ def test_round_trip_of_a_train_state_goes_on_with_the_same_bits(tmp_path):
   assert small.differing(resumed, straight) == []
 
 
-@pytest.mark.parametrize(("saves", "steps_left", "best"), [
+@pytest.mark.parametrize(
+  ("saves", "steps_left", "best"),
+  [
     ([(1, 0.9), (2, 0.5), (3, 0.6), (4, 0.7)], [1, 3, 4], 1),
     ([(1, 0.1), (2, 0.2), (3, 0.3)], [2, 3], 3),
     ([(1, 0.9), (2, 0.5), (3, math.nan), (4, math.nan)], [1, 3, 4], 1),
@@ -87,7 +92,8 @@ def test_round_trip_of_a_train_state_goes_on_with_the_same_bits(tmp_path):
     ([(1, math.nan), (2, math.nan), (3, math.nan)], [2, 3], None),
     ([(1, 0.5), (2, 0.5), (3, 0.1), (4, 0.1)], [2, 3, 4], 2),
     ([(1, 0.0), (2, None), (3, None), (4, None)], [1, 3, 4], 1),
-])
+  ],
+)
 def test_the_last_two_and_the_best_are_kept(tmp_path, saves, steps_left, best):
   with Checkpoints(tmp_path / "c") as checkpoints:
     for step, accuracy in saves:
@@ -130,7 +136,7 @@ def flip(path):
 
 
 def truncate(path):
-  path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def empty(path):
@@ -147,16 +153,16 @@ def remove_parts(folder):
 
 
 DAMAGES = {
-    "a flipped byte": lambda folder: flip(array_file(folder, 3)),
-    "truncated arrays": lambda folder: truncate(array_file(folder, 3)),
-    "empty arrays": lambda folder: empty(array_file(folder, 3)),
-    "an empty folder": lambda folder: remove_parts(folder / "3"),
-    "no metrics": lambda folder: (folder / "3" / "metrics" / "metrics").unlink(),
-    "empty metrics": lambda folder: empty(folder / "3" / "metrics" / "metrics"),
-    "torn metrics": lambda folder: garble(folder / "3" / "metrics" / "metrics"),
-    "no description": lambda folder: remove_parts(folder / "3" / "about"),
-    "torn description": lambda folder: garble(folder / "3" / "about" / "metadata"),
-    "no digest": lambda folder: (folder / "3" / "about" / "metadata").write_text("{}"),
+  "a flipped byte": lambda folder: flip(array_file(folder, 3)),
+  "truncated arrays": lambda folder: truncate(array_file(folder, 3)),
+  "empty arrays": lambda folder: empty(array_file(folder, 3)),
+  "an empty folder": lambda folder: remove_parts(folder / "3"),
+  "no metrics": lambda folder: (folder / "3" / "metrics" / "metrics").unlink(),
+  "empty metrics": lambda folder: empty(folder / "3" / "metrics" / "metrics"),
+  "torn metrics": lambda folder: garble(folder / "3" / "metrics" / "metrics"),
+  "no description": lambda folder: remove_parts(folder / "3" / "about"),
+  "torn description": lambda folder: garble(folder / "3" / "about" / "metadata"),
+  "no digest": lambda folder: (folder / "3" / "about" / "metadata").write_text("{}"),
 }
 
 
@@ -207,8 +213,10 @@ def test_all_damaged_is_an_error(folder):
     flip(array_file(folder, step))
   for _ in range(2):  # The second start does not take an emptied folder for a new run.
     reports = []
-    with (Checkpoints(folder, report=reports.append) as checkpoints,
-          pytest.raises(RunError, match=f"no checkpoint in {folder} is whole.*another --workdir")):
+    with (
+      Checkpoints(folder, report=reports.append) as checkpoints,
+      pytest.raises(RunError, match=f"no checkpoint in {folder} is whole.*another --workdir"),
+    ):
       checkpoints.restore_latest(TREE)
     assert len(reports) == 3
 
@@ -229,12 +237,16 @@ def test_damaged_best_is_no_longer_the_best(folder):
     assert checkpoints.best_step() == 2
 
 
-@pytest.mark.parametrize("template", [
+@pytest.mark.parametrize(
+  "template",
+  [
     {**TREE, "kernel": np.zeros((3, 3), np.float32)},
     {**TREE, "kernel": np.zeros((2, 3), np.int32)},
     {**TREE, "other": np.zeros(2)},
     {"kernel": TREE["kernel"]},
-], ids=["shape", "dtype", "more", "fewer"])
+  ],
+  ids=["shape", "dtype", "more", "fewer"],
+)
 def test_a_checkpoint_of_another_structure_is_an_error(folder, template):
   with Checkpoints(folder) as checkpoints, pytest.raises(RunError, match=str(folder / "3")):
     checkpoints.restore(3, template)
@@ -259,11 +271,12 @@ def test_a_reader_takes_the_next_checkpoint_when_its_own_is_removed(tmp_path, mo
 
 def test_digest_sees_every_difference():
   others = [
-      {**TREE, "step": np.array(6, np.int32)},
-      {**TREE, "step": np.array(5, np.uint32)},
-      {**TREE, "kernel": TREE["kernel"].reshape(3, 2)},
-      {**TREE, "odd": np.array([np.nan, 0.0, np.inf, 1e-45], np.float32)},
-      {("step_" if name == "step" else name): leaf for name, leaf in TREE.items()}]
+    {**TREE, "step": np.array(6, np.int32)},
+    {**TREE, "step": np.array(5, np.uint32)},
+    {**TREE, "kernel": TREE["kernel"].reshape(3, 2)},
+    {**TREE, "odd": np.array([np.nan, 0.0, np.inf, 1e-45], np.float32)},
+    {("step_" if name == "step" else name): leaf for name, leaf in TREE.items()},
+  ]
   digests = {digest(tree) for tree in [TREE, *others]}
   assert len(digests) == 6
   assert digest(jax.tree.map(jnp.asarray, TREE)) == digest(TREE)
@@ -299,8 +312,12 @@ with Checkpoints(sys.argv[1]) as checkpoints:
 
 def test_a_failed_save_is_a_clear_error_and_leaves_the_earlier_ones(tmp_path):
   output = subprocess.run(
-      [sys.executable, "-c", FULL_DISK, str(tmp_path / "c")], check=True, capture_output=True,
-      text=True, timeout=120).stdout.splitlines()
+    [sys.executable, "-c", FULL_DISK, str(tmp_path / "c")],
+    check=True,
+    capture_output=True,
+    text=True,
+    timeout=120,
+  ).stdout.splitlines()
   assert len(output) == 3
   for line in output[:2]:
     assert line.startswith(f"cannot save a checkpoint in {tmp_path / 'c'}: ")
@@ -309,8 +326,10 @@ def test_a_failed_save_is_a_clear_error_and_leaves_the_earlier_ones(tmp_path):
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_at_once(tmp_path):
-  with (pytest.raises(RunError, match=r"cannot save a checkpoint in .*Not a directory"),
-        Checkpoints(tmp_path / "c") as checkpoints):
+  with (
+    pytest.raises(RunError, match=r"cannot save a checkpoint in .*Not a directory"),
+    Checkpoints(tmp_path / "c") as checkpoints,
+  ):
     checkpoints.save(1, TREE, {})
     checkpoints.wait()
     shutil.rmtree(tmp_path / "c")

@@ -8,9 +8,12 @@ import pytest
 from mnist_mlp.run import environment
 
 SHORT = (
-    "--config=configs/sgd.py", "--config.data.name=digits",
-    "--config.data.validation_examples=100", "--config.model.features=(16,)",
-    "--config.num_epochs=2")
+  "--config=configs/sgd.py",
+  "--config.data.name=digits",
+  "--config.data.validation_examples=100",
+  "--config.model.features=(16,)",
+  "--config.num_epochs=2",
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +25,12 @@ def first(digits_dir, tmp_path_factory):
 
 def run(folder, digits_dir, cache):
   done = processes.run(
-      *SHORT, f"--workdir={folder / 'run'}", TFDS_DATA_DIR=str(digits_dir),
-      JAX_COMPILATION_CACHE_DIR="", XDG_CACHE_HOME=str(cache))
+    *SHORT,
+    f"--workdir={folder / 'run'}",
+    TFDS_DATA_DIR=str(digits_dir),
+    JAX_COMPILATION_CACHE_DIR="",
+    XDG_CACHE_HOME=str(cache),
+  )
   assert done.returncode == 0, done.stderr
   assert "Traceback" not in done.stderr
   return (folder / "run" / "metrics.jsonl").read_text()

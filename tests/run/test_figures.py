@@ -10,8 +10,7 @@ NAMES = [str(index) for index in range(10)]
 
 
 def test_to_image_is_what_savefig_writes():
-  figure, saved = (
-      figures.confusion_matrix([0, 1, 1], [0, 1, 0], ["a", "b"]) for _ in range(2))
+  figure, saved = (figures.confusion_matrix([0, 1, 1], [0, 1, 0], ["a", "b"]) for _ in range(2))
   image = figures.to_image(figure, dpi=100)
   assert image.dtype == np.uint8
   assert image.shape[1:] == (800, 3)
@@ -34,6 +33,7 @@ def test_distortions_shows_the_image_and_all_of_them():
 def test_figures_leave_no_global_state():
   figures.to_image(figures.reliability_diagram([0], [[1.0, 0.0]]))
   import matplotlib.pyplot
+
   assert not matplotlib.pyplot.get_fignums()
 
 
@@ -130,8 +130,14 @@ def test_worst_mistakes_without_mistakes():
 
 def test_learning_curves():
   def row(epoch, loss, accuracy):
-    return {"step": 10 * epoch, "epoch": float(epoch), "train/loss": loss, "train/accuracy": 1.0,
-            "validation/loss": loss, "validation/accuracy": accuracy}
+    return {
+      "step": 10 * epoch,
+      "epoch": float(epoch),
+      "train/loss": loss,
+      "train/accuracy": 1.0,
+      "validation/loss": loss,
+      "validation/accuracy": accuracy,
+    }
 
   seeds = [[row(1, 1.0, 0.9), row(2, 0.5, 0.98)], [row(1, 3.0, 0.8), row(2, 0.7, 0.96)]]
   no_validation = [[{"epoch": 1.0, "train/loss": 1.0, "validation/loss": None}]]
@@ -165,7 +171,8 @@ def test_expected_calibration_error():
   np.testing.assert_allclose(error, expected)
   # In one bin the two cancel in part.
   np.testing.assert_allclose(
-      figures.expected_calibration_error(labels, probabilities, bins=1), abs(0.8 - 0.84))
+    figures.expected_calibration_error(labels, probabilities, bins=1), abs(0.8 - 0.84)
+  )
 
 
 def test_reliability_diagram():
@@ -199,8 +206,11 @@ def test_sweep_over_names_is_points_without_a_curve():
 
 
 def test_sweep_over_several_fields_is_parallel_coordinates():
-  fields = {"optimizer.learning_rate": [0.001, 0.1, 0.01], "model.dropout": [0.0, 0.1, 0.5],
-            "optimizer.name": ["adam", "sgd", "adam"]}
+  fields = {
+    "optimizer.learning_rate": [0.001, 0.1, 0.01],
+    "model.dropout": [0.0, 0.1, 0.5],
+    "optimizer.name": ["adam", "sgd", "adam"],
+  }
   axes = figures.sweep(fields, [3, 1, 0]).axes[0]
   lines = {tuple(np.round(line.get_ydata(), 3)) for line in axes.lines[:3]}
   assert lines == {(0, 0, 0), (1, 0.2, 1), (0.5, 1, 0)}

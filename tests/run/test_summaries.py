@@ -30,8 +30,9 @@ def train(logdir, config, steps, first_step=0, scale=1.0, end="success"):
   writer = summaries.create_writer(logdir, first_step=first_step)
   writer.write_hparams(summaries.hparams_of(config))
   for step in steps:
-    writer.write_scalars(step, {
-        "train/loss": jnp.float32(scale * step), "validation/accuracy": jnp.bfloat16(0.5)})
+    writer.write_scalars(
+      step, {"train/loss": jnp.float32(scale * step), "validation/accuracy": jnp.bfloat16(0.5)}
+    )
     writer.write_histograms(step, {"kernel": KERNEL}, {"kernel": 20})
     writer.write_images(step, {"batch": BATCH, "picture": PICTURE})
     writer.write_texts(step, {"note": f"**step {step}**"})
@@ -95,12 +96,23 @@ def test_texts_are_markdown(server):
 def test_hparams_keep_their_types(server):
   infos = {info["name"]: info for info in server.experiment()["hparamInfos"]}
   assert infos.keys() == summaries.hparams_of(config_lib.default()).keys()
-  types = {name: infos[name]["type"] for name in (
-      "optimizer.learning_rate", "batch_size", "ema.evaluate", "model.features.1", "data.name")}
+  types = {
+    name: infos[name]["type"]
+    for name in (
+      "optimizer.learning_rate",
+      "batch_size",
+      "ema.evaluate",
+      "model.features.1",
+      "data.name",
+    )
+  }
   assert types == {
-      "optimizer.learning_rate": "DATA_TYPE_FLOAT64", "batch_size": "DATA_TYPE_FLOAT64",
-      "ema.evaluate": "DATA_TYPE_BOOL", "model.features.1": "DATA_TYPE_FLOAT64",
-      "data.name": "DATA_TYPE_STRING"}
+    "optimizer.learning_rate": "DATA_TYPE_FLOAT64",
+    "batch_size": "DATA_TYPE_FLOAT64",
+    "ema.evaluate": "DATA_TYPE_BOOL",
+    "model.features.1": "DATA_TYPE_FLOAT64",
+    "data.name": "DATA_TYPE_STRING",
+  }
   interval = infos["optimizer.learning_rate"]["domainInterval"]
   assert interval == {"minValue": 0.001, "maxValue": 0.5}
 
@@ -108,10 +120,15 @@ def test_hparams_keep_their_types(server):
 def test_session_groups(server):
   groups = {group["name"]: group for group in server.session_groups()}
   sessions = {
-      session["name"]: session for group in groups.values() for session in group["sessions"]}
+    session["name"]: session for group in groups.values() for session in group["sessions"]
+  }
   assert {name: session["status"] for name, session in sessions.items()} == {
-      "seed0": "STATUS_SUCCESS", "seed1": "STATUS_SUCCESS", "killed": "STATUS_UNKNOWN",
-      "resumed": "STATUS_SUCCESS", "failed": "STATUS_FAILURE"}
+    "seed0": "STATUS_SUCCESS",
+    "seed1": "STATUS_SUCCESS",
+    "killed": "STATUS_UNKNOWN",
+    "resumed": "STATUS_SUCCESS",
+    "failed": "STATUS_FAILURE",
+  }
   seeds = groups[summaries.trial_id(make_config())]
   assert {session["name"] for session in seeds["sessions"]} == {"seed0", "seed1"}
   assert len(groups) == 4
@@ -147,8 +164,10 @@ def test_data_server_reads_the_same(logdir):
 
 def _statuses(board):
   return {
-      session["name"]: session["status"]
-      for group in board.session_groups() for session in group["sessions"]}
+    session["name"]: session["status"]
+    for group in board.session_groups()
+    for session in group["sessions"]
+  }
 
 
 def test_restart_before_any_checkpoint_shows_only_the_second_try(tmp_path):
@@ -185,7 +204,14 @@ def test_hparams_of():
   tree = {"a": {"b": 1, "c": None, "d": (1, 2)}, "e": True, "f": 0.5, "g": "x", "h": None}
   hparams = summaries.hparams_of(tree)
   assert hparams == {
-      "a.b": 1, "a.d.length": 2, "a.d.0": 1, "a.d.1": 2, "e": True, "f": 0.5, "g": "x"}
+    "a.b": 1,
+    "a.d.length": 2,
+    "a.d.0": 1,
+    "a.d.1": 2,
+    "e": True,
+    "f": 0.5,
+    "g": "x",
+  }
   assert [type(value) for value in hparams.values()] == [int, int, int, int, bool, float, str]
 
 
@@ -210,8 +236,14 @@ def test_unsupported_kinds(tmp_path):
 
 def test_histograms_of_a_diverged_run(tmp_path):
   writer = summaries.create_writer(tmp_path)
-  writer.write_histograms(0, {"some": np.array([0.0, 1.0, np.nan, np.inf]),
-                              "none": np.full(3, np.nan), "bfloat16": jnp.ones(4, jnp.bfloat16)})
+  writer.write_histograms(
+    0,
+    {
+      "some": np.array([0.0, 1.0, np.nan, np.inf]),
+      "none": np.full(3, np.nan),
+      "bfloat16": jnp.ones(4, jnp.bfloat16),
+    },
+  )
   writer.close()
   accumulator = EventAccumulator(str(tmp_path))
   accumulator.Reload()
@@ -255,8 +287,11 @@ sys.meta_path.insert(0, Missing())
 @pytest.mark.parametrize("prelude", ["", WITHOUT_TENSORFLOW], ids=["installed", "missing"])
 def test_never_imports_tensorflow(prelude, tmp_path):
   process = subprocess.run(
-      [sys.executable, "-c", prelude + PROGRAM, str(tmp_path)], capture_output=True, text=True,
-      check=False)
+    [sys.executable, "-c", prelude + PROGRAM, str(tmp_path)],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
   assert process.returncode == 0, process.stderr
   assert "x=2" not in process.stdout + process.stderr
   for folder, point in ((tmp_path, (1, 2.0)), (tmp_path / "other", (3, 5.0))):

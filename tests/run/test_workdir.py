@@ -63,8 +63,7 @@ def test_new_folders_of_one_second_are_different(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   monkeypatch.setattr(time, "strftime", lambda form: "20261121-120000")
   with chosen(None, "adam") as first, chosen(None, "adam") as second:
-    assert (str(first), str(second)) == (
-        "runs/adam-20261121-120000", "runs/adam-20261121-120000-2")
+    assert (str(first), str(second)) == ("runs/adam-20261121-120000", "runs/adam-20261121-120000-2")
     (second / "config.json").write_text("{}")
   assert not first.exists() and second.is_dir()
   with chosen("mine", "adam") as given:
@@ -90,8 +89,10 @@ def test_another_config_is_refused_with_the_difference(tmp_path):
 @pytest.mark.parametrize("text", ["{", '{"seed": 0}', ""])
 def test_a_config_file_that_is_none_is_refused_and_left_alone(tmp_path, text):
   (tmp_path / "config.json").write_text(text)
-  with pytest.raises(UsageError, match=r"config\.json: .*another --workdir"), (
-      Workdir(tmp_path).claim(CONFIG)):
+  with (
+    pytest.raises(UsageError, match=r"config\.json: .*another --workdir"),
+    Workdir(tmp_path).claim(CONFIG),
+  ):
     pass
   assert (tmp_path / "config.json").read_text() == text
 
@@ -102,8 +103,10 @@ def test_a_second_process_is_refused_at_once(tmp_path):
   try:
     assert holder.stdout.readline() == "held\n"
     started = time.monotonic()
-    with pytest.raises(RunError, match=f"{tmp_path} is in use by another run"), (
-        Workdir(tmp_path).claim(CONFIG)):
+    with (
+      pytest.raises(RunError, match=f"{tmp_path} is in use by another run"),
+      Workdir(tmp_path).claim(CONFIG),
+    ):
       pass
     assert time.monotonic() - started < 2
     assert config.differences(Workdir(tmp_path).config(), CONFIG) == "", "reading needs no claim"
@@ -117,8 +120,12 @@ def test_a_second_process_is_refused_at_once(tmp_path):
 def test_a_process_that_claims_a_held_folder_ends_with_the_error(tmp_path):
   with Workdir(tmp_path).claim(CONFIG):
     other = subprocess.run(
-        [sys.executable, "-c", HOLD, str(tmp_path), config.to_json(CONFIG)], timeout=60,
-        capture_output=True, text=True, stdin=subprocess.DEVNULL)
+      [sys.executable, "-c", HOLD, str(tmp_path), config.to_json(CONFIG)],
+      timeout=60,
+      capture_output=True,
+      text=True,
+      stdin=subprocess.DEVNULL,
+    )
   assert other.returncode == 1
   assert "held" not in other.stdout
   assert "is in use by another run" in other.stderr.splitlines()[-1]

@@ -15,18 +15,30 @@ def benchmark():
   return processes.import_script("benchmark")
 
 
-@pytest.mark.parametrize(("name", "package"), [
-    ("mnist_mlp", "jax"), ("JAX, a step per NumPy batch", "jax"),
-    ("limit: products of these shapes", "jax"), ("scikit-learn", "sklearn"),
-    ("PyTorch", "torch"), ("Keras on JAX", "keras"), ("mnist_mlp, deterministic", "jax"),
-    ("mnist_mlp, no command buffers", "jax")])
+@pytest.mark.parametrize(
+  ("name", "package"),
+  [
+    ("mnist_mlp", "jax"),
+    ("JAX, a step per NumPy batch", "jax"),
+    ("limit: products of these shapes", "jax"),
+    ("scikit-learn", "sklearn"),
+    ("PyTorch", "torch"),
+    ("Keras on JAX", "keras"),
+    ("mnist_mlp, deterministic", "jax"),
+    ("mnist_mlp, no command buffers", "jax"),
+  ],
+)
 def test_every_contestant_trains_an_epoch_a_line(benchmark, mnist_dir, name, package):
   pytest.importorskip(package)
   case = benchmark.Case(features=(16,), batch_size=64, images=640)
   done = subprocess.run(
-      [sys.executable, SCRIPTS / "contestants.py", name, json.dumps(case._asdict())],
-      input="go\ngo\n", capture_output=True, text=True, timeout=200,
-      env=processes.environment(TFDS_DATA_DIR=str(mnist_dir)))
+    [sys.executable, SCRIPTS / "contestants.py", name, json.dumps(case._asdict())],
+    input="go\ngo\n",
+    capture_output=True,
+    text=True,
+    timeout=200,
+    env=processes.environment(TFDS_DATA_DIR=str(mnist_dir)),
+  )
   assert done.returncode == 0, done.stderr
   ready, *epochs = done.stdout.splitlines()
   assert ready == "ready"
@@ -77,7 +89,10 @@ def test_the_picture_shows_the_cases_with_adam_that_there_are(benchmark, tmp_pat
 
 def test_an_unknown_part_is_one_sentence():
   done = subprocess.run(
-      [sys.executable, SCRIPTS / "benchmark.py", "--only=epoch,jub"], capture_output=True,
-      text=True, timeout=60)
+    [sys.executable, SCRIPTS / "benchmark.py", "--only=epoch,jub"],
+    capture_output=True,
+    text=True,
+    timeout=60,
+  )
   assert done.returncode == 2
   assert done.stderr.startswith("error: --only names 'jub', which is not one of epoch, start")

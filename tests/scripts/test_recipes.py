@@ -16,8 +16,13 @@ from mnist_mlp.errors import RunError
 from mnist_mlp.run import cli as commandline
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = ("--recipes=quick", "--override=num_epochs=1", "--override=batch_size=64",
-        "--override=model.features=(16,)", "--override=data.name=digits")
+TINY = (
+  "--recipes=quick",
+  "--override=num_epochs=1",
+  "--override=batch_size=64",
+  "--override=model.features=(16,)",
+  "--override=data.name=digits",
+)
 NAME = "quick batch_size=64 data.name=digits model.features=(16,) num_epochs=1"
 
 
@@ -28,9 +33,14 @@ def script():
 
 def run(folder, *arguments, **variables):
   return subprocess.run(
-      [sys.executable, ROOT / "scripts" / "recipes.py", *arguments], cwd=folder,
-      env={**os.environ, **variables}, capture_output=True, text=True, timeout=240,
-      stdin=subprocess.DEVNULL)
+    [sys.executable, ROOT / "scripts" / "recipes.py", *arguments],
+    cwd=folder,
+    env={**os.environ, **variables},
+    capture_output=True,
+    text=True,
+    timeout=240,
+    stdin=subprocess.DEVNULL,
+  )
 
 
 def trained(folder, digits_dir, *arguments):
@@ -80,13 +90,16 @@ def test_validation_does_not_show_test(tmp_path, digits_dir):
   assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("arguments, message", [
+@pytest.mark.parametrize(
+  "arguments, message",
+  [
     (["--recipes=qick"], "'qick', which is not one of adam, "),
     (["--recipes=quick", "--seeds=5:0"], "--seeds is '5:0', but must look like 0:5 or 0,3,4"),
     (["--recipes=quick", "--override=seed=3"], "--override names seed, which this script decides"),
     (["--recipes=quick", "--override=data.validation_examples=9"], "which this script decides"),
     (["--recipes=quick", "--override=seed"], "must look like FIELD=VALUE"),
-])
+  ],
+)
 def test_wrong_arguments_are_refused(tmp_path, arguments, message):
   done = run(tmp_path, *arguments)
   assert done.returncode == 2 and done.stderr.startswith("error: "), done.stderr
@@ -101,16 +114,25 @@ def test_score(script):
   assert score["error"] == 40
   assert score["halves"] == [pytest.approx(33.3333), 50]
   assert score["calibration_error"] == pytest.approx(
-      100 * (0.1 + 0.8 + 0.05 + 0.3 + 0.6) / 5)  # each in a bin of its own
+    100 * (0.1 + 0.8 + 0.05 + 0.3 + 0.6) / 5
+  )  # each in a bin of its own
 
 
 ENVIRONMENT = {
-    "devices": "1 x cpu", "cpu_cores": 2, "processor": "Zuse Z3", "packages": {"jax": "0.10.2"}}
+  "devices": "1 x cpu",
+  "cpu_cores": 2,
+  "processor": "Zuse Z3",
+  "packages": {"jax": "0.10.2"},
+}
 
 
 def measured(error, **environment):
-  return {"error": error, "halves": [error + 0.1, error - 0.1], "calibration_error": 0.5,
-          "environment": {**ENVIRONMENT, **environment}}
+  return {
+    "error": error,
+    "halves": [error + 0.1, error - 0.1],
+    "calibration_error": 0.5,
+    "environment": {**ENVIRONMENT, **environment},
+  }
 
 
 def test_the_table_shows_mean_and_standard_deviation(script):
@@ -120,11 +142,14 @@ def test_the_table_shows_mean_and_standard_deviation(script):
   script.record(results, "deep", ["batch_size=3"], {}, 7, measured(0.5, cpu_cores=4), None)
   lines = script.table(results).splitlines()
   assert lines[2] == (
-      "| `adam` | 1.60 (Keras's example) | 1.43 ± 0.15 (3) | 1.53, 1.33 | 0.50 ± 0.00 | 11 |")
+    "| `adam` | 1.60 (Keras's example) | 1.43 ± 0.15 (3) | 1.53, 1.33 | 0.50 ± 0.00 | 11 |"
+  )
   assert lines[3] == (
-      "| `deep batch_size=3` | none | 0.50 (1) | 0.60, 0.40 | 0.50 | not measured |")
-  assert lines[-1] == ("Measured on 1 x cpu, 2 cores of Zuse Z3, JAX 0.10.2; "
-                       "1 x cpu, 4 cores of Zuse Z3, JAX 0.10.2.")
+    "| `deep batch_size=3` | none | 0.50 (1) | 0.60, 0.40 | 0.50 | not measured |"
+  )
+  assert lines[-1] == (
+    "Measured on 1 x cpu, 2 cores of Zuse Z3, JAX 0.10.2; 1 x cpu, 4 cores of Zuse Z3, JAX 0.10.2."
+  )
 
 
 def test_a_resumed_run_keeps_its_seconds_and_a_changed_recipe_loses_its_seeds(script):
@@ -186,23 +211,31 @@ def test_readme_and_headers_are_brought_up_to_date(script, tmp_path):
     text = (tmp_path / "configs" / f"{name}.py").read_text()
     assert text.count("Measured: ") == 1
     header, original = (
-        (folder / "configs" / f"{name}.py").read_text().split('"""')[1]
-        for folder in (tmp_path, ROOT))
+      (folder / "configs" / f"{name}.py").read_text().split('"""')[1] for folder in (tmp_path, ROOT)
+    )
     assert header.splitlines()[-2:] == ["", "Measured: 7.77% test error, 1 seed."]
     assert header.startswith(original.partition("Measured")[0])
-    assert text.partition("from mnist_mlp")[2] == (
-        (ROOT / "configs" / f"{name}.py").read_text().partition("from mnist_mlp")[2])
+    assert (
+      text.partition("from mnist_mlp")[2]
+      == ((ROOT / "configs" / f"{name}.py").read_text().partition("from mnist_mlp")[2])
+    )
   readme = (tmp_path / "README.md").read_text()
   assert "| `committee of 5 deep` | 0.39 (Meier 2011, 25 nets) | 7.77 (1) |" in readme
-  assert readme.partition("<!-- end of table -->")[2] == (
-      (ROOT / "README.md").read_text().partition("<!-- end of table -->")[2])
+  assert (
+    readme.partition("<!-- end of table -->")[2]
+    == ((ROOT / "README.md").read_text().partition("<!-- end of table -->")[2])
+  )
 
 
 @pytest.mark.slow
 def test_quick_reaches_its_accuracy_on_mnist(mnist_dir, tmp_path):
   done = processes.run(
-      "--config=configs/quick.py", f"--workdir={tmp_path / 'run'}", "--config.data.offline=",
-      "--config.data.validation_examples=0", TFDS_DATA_DIR=str(mnist_dir))
+    "--config=configs/quick.py",
+    f"--workdir={tmp_path / 'run'}",
+    "--config.data.offline=",
+    "--config.data.validation_examples=0",
+    TFDS_DATA_DIR=str(mnist_dir),
+  )
   assert done.returncode == 0, done.stderr
   result = json.loads((tmp_path / "run" / "result.json").read_text())
   assert result["dataset"]["examples"] == {"train": 60_000, "validation": 0, "test": 10_000}

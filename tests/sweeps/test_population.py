@@ -29,8 +29,13 @@ def configs_of(*points, **common):
 def train(group, state, num_steps=EPOCH):
   members = len(jax.tree.leaves(state.params)[0])
   return population.train_chunk(
-      state, population.no_metrics(members), *group.train, config=group.static, epochs=1,
-      num_steps=num_steps)
+    state,
+    population.no_metrics(members),
+    *group.train,
+    config=group.static,
+    epochs=1,
+    num_steps=num_steps,
+  )
 
 
 def both(configs, member):
@@ -42,8 +47,10 @@ def both(configs, member):
   after, metrics = train(group, state)
   lone_after, lone_metrics = jax.device_get(small.train(lone, EPOCH, configs[member]))
   jax.tree.map(
-      lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5),
-      population.take(jax.device_get(metrics), member).compute(), lone_metrics.compute())
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5),
+    population.take(jax.device_get(metrics), member).compute(),
+    lone_metrics.compute(),
+  )
   return before, (of_member(after, member, len(configs)), lone_after)
 
 
@@ -53,7 +60,8 @@ def of_member(state, member, members):
 
 def same_bits(a, b):
   return [np.asarray(x).tobytes() for x in jax.tree.leaves(a)] == [
-      np.asarray(y).tobytes() for y in jax.tree.leaves(b)]
+    np.asarray(y).tobytes() for y in jax.tree.leaves(b)
+  ]
 
 
 def difference(a, b):
@@ -64,8 +72,9 @@ def difference(a, b):
 
 # Each takes seconds to compile.
 OPTIMIZERS = [
-    pytest.param(name, marks=() if name == "adamw" else pytest.mark.slow)
-    for name in config.OPTIMIZERS]
+  pytest.param(name, marks=() if name == "adamw" else pytest.mark.slow)
+  for name in config.OPTIMIZERS
+]
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -77,10 +86,16 @@ def test_a_member_equals_its_lone_run_with_every_optimizer(name):
   else:
     common |= {"optimizer__weight_decay": 0.01, "optimizer__clip_norm": 1.0}
   points = [
-      {"optimizer__learning_rate": rate, "optimizer__momentum": 0.5 + 0.2 * i,
-       "optimizer__b1": 0.7 + 0.1 * i, "optimizer__b2": 0.9 + 0.05 * i,
-       "optimizer__eps": 1e-8 * 10**i, "optimizer__rms_decay": 0.8 + 0.1 * i}
-      for i, rate in enumerate(rates)]
+    {
+      "optimizer__learning_rate": rate,
+      "optimizer__momentum": 0.5 + 0.2 * i,
+      "optimizer__b1": 0.7 + 0.1 * i,
+      "optimizer__b2": 0.9 + 0.05 * i,
+      "optimizer__eps": 1e-8 * 10**i,
+      "optimizer__rms_decay": 0.8 + 0.1 * i,
+    }
+    for i, rate in enumerate(rates)
+  ]
   before, after = both(configs_of(*points, **common), 1)
   # Draws are the same; what normal numbers are made of them may differ in a last bit.
   assert difference(*(state.params for state in before)) < 1e-6
@@ -89,12 +104,22 @@ def test_a_member_equals_its_lone_run_with_every_optimizer(name):
 
 
 EVERYTHING = {
-    "model__features": (12,), "model__dropout": 0.2, "model__input_dropout": 0.1,
-    "model__norm": "batch", "model__inputs": "standardized",
-    "loss__l2": 1e-3, "loss__label_smoothing": 0.1, "loss__adversarial_radius": 0.1,
-    "augment__rotation": 10.0, "augment__shift": 1.0, "augment__clean_steps": 2, "num_epochs": 1.0,
-    "ema__decay": 0.9,
-    "schedule__name": "cosine", "optimizer__name": "adamw", "optimizer__weight_decay": 0.01,
+  "model__features": (12,),
+  "model__dropout": 0.2,
+  "model__input_dropout": 0.1,
+  "model__norm": "batch",
+  "model__inputs": "standardized",
+  "loss__l2": 1e-3,
+  "loss__label_smoothing": 0.1,
+  "loss__adversarial_radius": 0.1,
+  "augment__rotation": 10.0,
+  "augment__shift": 1.0,
+  "augment__clean_steps": 2,
+  "num_epochs": 1.0,
+  "ema__decay": 0.9,
+  "schedule__name": "cosine",
+  "optimizer__name": "adamw",
+  "optimizer__weight_decay": 0.01,
 }
 
 
@@ -107,9 +132,17 @@ def test_the_only_member_is_its_lone_run_to_the_bit():
 @pytest.mark.slow
 def test_a_member_equals_its_lone_run_with_everything_switched_on():
   points = [
-      {"seed": 0},
-      {"seed": 7, "model__dropout": 0.4, "model__input_dropout": 0.3, "loss__l2": 1e-2,
-       "loss__label_smoothing": 0.0, "augment__rotation": 20.0, "augment__shift": 2.0}]
+    {"seed": 0},
+    {
+      "seed": 7,
+      "model__dropout": 0.4,
+      "model__input_dropout": 0.3,
+      "loss__l2": 1e-2,
+      "loss__label_smoothing": 0.0,
+      "augment__rotation": 20.0,
+      "augment__shift": 2.0,
+    },
+  ]
   before, after = both(configs_of(*points, **EVERYTHING), 1)
   assert same_bits(*before)
   assert difference(after[0].params, after[1].params) < 1e-4
@@ -122,12 +155,13 @@ def test_a_diverging_member_changes_no_other_and_both_populations_share_a_progra
   results = []
   for second in (0.02, 1e30):
     configs = configs_of(
-        *({"optimizer__learning_rate": rate} for rate in (0.01, second, 0.03)),
-        model__features=(12,))
+      *({"optimizer__learning_rate": rate} for rate in (0.01, second, 0.03)), model__features=(12,)
+    )
     results.append(train(group, population.create(group, configs)))
   assert population.train_chunk._cache_size() == compiled + 1
   (good, _), (bad, metrics) = jax.device_get(
-      [(population.unshared(state, 3), metrics) for state, metrics in results])
+    [(population.unshared(state, 3), metrics) for state, metrics in results]
+  )
   first_bad = [population.take(metrics, row).compute()["first_non_finite"] for row in range(3)]
   assert first_bad[0] == first_bad[2] == NEVER
   assert 1 < first_bad[1] <= EPOCH
@@ -136,13 +170,25 @@ def test_a_diverging_member_changes_no_other_and_both_populations_share_a_progra
     assert same_bits(population.take(good, row), population.take(bad, row))
 
 
-@pytest.mark.parametrize(("field", "value", "same"), [
-    ("seed", 5, True), ("optimizer.learning_rate", 0.3, True), ("optimizer.b1", 0.0, True),
-    ("loss.label_smoothing", 0.1, True), ("model.dropout", 0.3, True),
-    ("model.dropout", 0.0, False), ("augment.rotation", 5.0, False),
-    ("optimizer.clip_norm", 1.0, False), ("optimizer.weight_decay", 0.1, False),
-    ("optimizer.name", "sgd", False), ("model.features", (16, 13), False),
-    ("schedule.final_scale", 0.1, False), ("num_epochs", 6.0, False), ("batch_size", 8, False)])
+@pytest.mark.parametrize(
+  ("field", "value", "same"),
+  [
+    ("seed", 5, True),
+    ("optimizer.learning_rate", 0.3, True),
+    ("optimizer.b1", 0.0, True),
+    ("loss.label_smoothing", 0.1, True),
+    ("model.dropout", 0.3, True),
+    ("model.dropout", 0.0, False),
+    ("augment.rotation", 5.0, False),
+    ("optimizer.clip_norm", 1.0, False),
+    ("optimizer.weight_decay", 0.1, False),
+    ("optimizer.name", "sgd", False),
+    ("model.features", (16, 13), False),
+    ("schedule.final_scale", 0.1, False),
+    ("num_epochs", 6.0, False),
+    ("batch_size", 8, False),
+  ],
+)
 def test_groups_are_what_one_program_can_train(field, value, same):
   one = small.config_of(model__dropout=0.1)
   other = small.config_of(**{"model__dropout": 0.1, field.replace(".", "__"): value})
@@ -161,8 +207,7 @@ def test_evaluation_is_that_of_lone_runs():
   configs = configs_of({"seed": 1}, {"seed": 2})
   group = Group(configs[0], small.dataset())
   state = population.create(group, configs)
-  metrics, logits = population.evaluate_and_predict(
-      state, *group.validation, config=group.static)
+  metrics, logits = population.evaluate_and_predict(state, *group.validation, config=group.static)
   lone = steps.create_train_state(configs[1], small.dataset())
   expected = steps.evaluate(lone, *small.dataset().validation, config=group.static).compute()
   own = population.take(jax.device_get(metrics), 1).compute()
@@ -198,12 +243,17 @@ def test_packing_is_undone_by_unpacking(seeds):
 @pytest.mark.slow
 def test_the_estimate_of_memory_covers_what_the_compiler_needs():
   configs = configs_of(
-      *({"seed": seed} for seed in range(4)), model__features=(64, 64), model__dropout=0.1)
+    *({"seed": seed} for seed in range(4)), model__features=(64, 64), model__dropout=0.1
+  )
   group = Group(configs[0], small.dataset(train=2000, size=28))
   state = population.create(group, configs)
-  needed = population.train_chunk.lower(
-      state, population.no_metrics(4), *group.train, config=group.static, epochs=1,
-      num_steps=4).compile().memory_analysis()
+  needed = (
+    population.train_chunk.lower(
+      state, population.no_metrics(4), *group.train, config=group.static, epochs=1, num_steps=4
+    )
+    .compile()
+    .memory_analysis()
+  )
   taken = needed.temp_size_in_bytes + needed.output_size_in_bytes
   assert 0.5 * taken < 4 * group.bytes_per_member < 6 * taken
 
@@ -246,6 +296,11 @@ assert len(three["state"].step.sharding.device_set) == 1
 def test_two_devices_share_the_members():
   environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), JAX_PLATFORMS="cpu")
   done = subprocess.run(
-      [sys.executable, "-c", TWO_DEVICES], env=environment, capture_output=True, text=True,
-      timeout=300, check=False)
+    [sys.executable, "-c", TWO_DEVICES],
+    env=environment,
+    capture_output=True,
+    text=True,
+    timeout=300,
+    check=False,
+  )
   assert done.returncode == 0, done.stderr

@@ -23,27 +23,36 @@ def sweep():
 def test_without_ray_it_says_how_to_install_it(tmp_path):
   path = test_sweep.sweep_file(tmp_path, SWEEP)
   # As it is where Ray is not installed: the name cannot be found.
-  code = ("import sys, runpy; sys.modules['ray'] = None; "
-          "runpy.run_module('mnist_mlp.sweep', run_name='__main__')")
+  code = (
+    "import sys, runpy; sys.modules['ray'] = None; "
+    "runpy.run_module('mnist_mlp.sweep', run_name='__main__')"
+  )
   done = subprocess.run(
-      [sys.executable, "-c", code, f"--config={path}", "--engine=ray",
-       f"--workdir={tmp_path / 'w'}"],
-      cwd=processes.ROOT, capture_output=True, text=True, timeout=60)
+    [sys.executable, "-c", code, f"--config={path}", "--engine=ray", f"--workdir={tmp_path / 'w'}"],
+    cwd=processes.ROOT,
+    capture_output=True,
+    text=True,
+    timeout=60,
+  )
   assert done.returncode == 2, done.stderr
   assert done.stderr == (
-      "error: --engine=ray needs Ray, which is not installed: pip install 'mnist_mlp[ray]'\n")
+    "error: --engine=ray needs Ray, which is not installed: pip install 'mnist_mlp[ray]'\n"
+  )
 
 
 def test_an_address_where_nobody_answers_is_one_sentence(tmp_path, digits_dir):
   pytest.importorskip("ray")
   path = test_sweep.sweep_file(tmp_path, SWEEP)
   done = processes.run(
-      f"--config={path}", f"--workdir={tmp_path / 'w'}", "--engine=ray",
-      "--ray_address=127.0.0.1:1", f"--config.data.data_dir={digits_dir}",
-      module="mnist_mlp.sweep")
+    f"--config={path}",
+    f"--workdir={tmp_path / 'w'}",
+    "--engine=ray",
+    "--ray_address=127.0.0.1:1",
+    f"--config.data.data_dir={digits_dir}",
+    module="mnist_mlp.sweep",
+  )
   assert done.returncode == 1, done.stderr
-  assert done.stderr.startswith(
-      "error: cannot reach a Ray cluster at --ray_address=127.0.0.1:1: ")
+  assert done.stderr.startswith("error: cannot reach a Ray cluster at --ray_address=127.0.0.1:1: ")
   assert len(done.stderr.splitlines()) == 1
 
 
@@ -99,22 +108,39 @@ def test_a_sweep_survives_the_loss_of_a_node(tmp_path, digits_dir, mark):
   path = test_sweep.sweep_file(tmp_path, SWEEP, base="c.num_epochs = 80.0")
   environment = processes.environment(RAY_TEST=mark)
   cluster = subprocess.Popen(
-      [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-      stderr=subprocess.DEVNULL, text=True, env=environment)
+    [sys.executable, "-c", CLUSTER],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.DEVNULL,
+    text=True,
+    env=environment,
+  )
   try:
     address = next(line for line in cluster.stdout if line.startswith("address")).split()[1]
     output = tmp_path / "output"
     with open(output, "w") as file:
       sweep = subprocess.Popen(
-          processes.command(
-              f"--config={path}", f"--workdir={tmp_path / 'w'}", "--engine=ray",
-              f"--ray_address={address}", "--max_members=2", "--save_every_seconds=0",
-              f"--config.data.data_dir={digits_dir}", module="mnist_mlp.sweep"),
-          cwd=processes.ROOT, env=environment, stdout=file, stderr=file)
+        processes.command(
+          f"--config={path}",
+          f"--workdir={tmp_path / 'w'}",
+          "--engine=ray",
+          f"--ray_address={address}",
+          "--max_members=2",
+          "--save_every_seconds=0",
+          f"--config.data.data_dir={digits_dir}",
+          module="mnist_mlp.sweep",
+        ),
+        cwd=processes.ROOT,
+        env=environment,
+        stdout=file,
+        stderr=file,
+      )
     populations = tmp_path / "w" / "populations"
     test_sweep.wait_for(
-        lambda: sum(bool(list(p.glob("checkpoints/[0-9]*"))) for p in populations.glob("*")) == 2,
-        sweep, output)
+      lambda: sum(bool(list(p.glob("checkpoints/[0-9]*"))) for p in populations.glob("*")) == 2,
+      sweep,
+      output,
+    )
     print("kill", file=cluster.stdin, flush=True)
     assert "killed" in cluster.stdout.readline()
     assert not list(tmp_path.glob("w/members/*/result.json")), "the node was killed too late"
@@ -122,8 +148,7 @@ def test_a_sweep_survives_the_loss_of_a_node(tmp_path, digits_dir, mark):
   finally:
     sweep.kill()
     cluster.communicate("end\n", timeout=60)
-  test_sweep.train(
-      test_sweep.load(path, digits_dir), tmp_path / "local", max_members=2)
+  test_sweep.train(test_sweep.load(path, digits_dir), tmp_path / "local", max_members=2)
   expected, own = results(tmp_path / "local"), results(tmp_path / "w")
   assert set(own) == set(expected)
   for name, row in own.items():
@@ -135,14 +160,24 @@ def test_a_sweep_survives_the_loss_of_a_node(tmp_path, digits_dir, mark):
 @pytest.mark.slow
 def test_asha_stops_runs_early_on_a_cluster_of_its_own(tmp_path, digits_dir, mark):
   pytest.importorskip("ray")
-  path = test_sweep.sweep_file(tmp_path, """
+  path = test_sweep.sweep_file(
+    tmp_path,
+    """
 def sweep():
   return sweeps.grid({
       "optimizer.learning_rate": [0.01, 0.003, 1e-4, 1e-5, 1e-6, 1e-7], "seed": [0, 1]})
-""", base="c.num_epochs = 8.0")
+""",
+    base="c.num_epochs = 8.0",
+  )
   done = processes.run(
-      f"--config={path}", f"--workdir={tmp_path / 'w'}", "--engine=ray", "--halving=2",
-      f"--config.data.data_dir={digits_dir}", module="mnist_mlp.sweep", RAY_TEST=mark)
+    f"--config={path}",
+    f"--workdir={tmp_path / 'w'}",
+    "--engine=ray",
+    "--halving=2",
+    f"--config.data.data_dir={digits_dir}",
+    module="mnist_mlp.sweep",
+    RAY_TEST=mark,
+  )
   assert done.returncode == 0, done.stderr
   rows = json.loads((tmp_path / "w" / "sweep.json").read_text())["runs"]
   statuses = [row["status"] for row in rows]
@@ -158,13 +193,23 @@ def sweep():
 @pytest.mark.slow
 def test_asha_stops_no_run_that_is_at_its_end(tmp_path, digits_dir, mark):
   pytest.importorskip("ray")
-  path = test_sweep.sweep_file(tmp_path, """
+  path = test_sweep.sweep_file(
+    tmp_path,
+    """
 def sweep():
   return sweeps.grid({"optimizer.learning_rate": [0.01, 1e-4, 1e-6]})
-""", base="c.num_epochs = 1.0")
+""",
+    base="c.num_epochs = 1.0",
+  )
   done = processes.run(
-      f"--config={path}", f"--workdir={tmp_path / 'w'}", "--engine=ray", "--halving=2",
-      f"--config.data.data_dir={digits_dir}", module="mnist_mlp.sweep", RAY_TEST=mark)
+    f"--config={path}",
+    f"--workdir={tmp_path / 'w'}",
+    "--engine=ray",
+    "--halving=2",
+    f"--config.data.data_dir={digits_dir}",
+    module="mnist_mlp.sweep",
+    RAY_TEST=mark,
+  )
   assert done.returncode == 0, done.stderr
   rows = json.loads((tmp_path / "w" / "sweep.json").read_text())["runs"]
   assert [row["status"] for row in rows] == ["finished"] * 3

@@ -35,21 +35,28 @@ SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("sweep_*.py"))
 def test_grid_zip_and_product():
   grid = sweeps.grid({"seed": range(2), "batch_size": [8, 16]})
   assert grid == [
-      {"seed": 0, "batch_size": 8}, {"seed": 0, "batch_size": 16},
-      {"seed": 1, "batch_size": 8}, {"seed": 1, "batch_size": 16}]
+    {"seed": 0, "batch_size": 8},
+    {"seed": 0, "batch_size": 16},
+    {"seed": 1, "batch_size": 8},
+    {"seed": 1, "batch_size": 16},
+  ]
   assert sweeps.zipped({"seed": [1, 2], "batch_size": [8, 16]}) == [
-      {"seed": 1, "batch_size": 8}, {"seed": 2, "batch_size": 16}]
+    {"seed": 1, "batch_size": 8},
+    {"seed": 2, "batch_size": 16},
+  ]
   assert sweeps.product(sweeps.grid({"seed": range(2)}), [{"batch_size": 8}]) == [
-      {"seed": 0, "batch_size": 8}, {"seed": 1, "batch_size": 8}]
+    {"seed": 0, "batch_size": 8},
+    {"seed": 1, "batch_size": 8},
+  ]
   with pytest.raises(ValueError, match="2 for 'seed', 3 for 'batch_size'"):
     sweeps.zipped({"seed": [1, 2], "batch_size": [1, 2, 3]})
 
 
 AXES = {
-    "optimizer.learning_rate": sweeps.log_uniform(1e-4, 1e-1),
-    "model.dropout": sweeps.uniform(0.0, 0.5),
-    "batch_size": sweeps.integers(3, 5),
-    "optimizer.name": sweeps.choices(["adam", "sgd"]),
+  "optimizer.learning_rate": sweeps.log_uniform(1e-4, 1e-1),
+  "model.dropout": sweeps.uniform(0.0, 0.5),
+  "batch_size": sweeps.integers(3, 5),
+  "optimizer.name": sweeps.choices(["adam", "sgd"]),
 }
 
 
@@ -78,8 +85,12 @@ def test_sobol_fills_every_cell_of_a_grid():
 
 def test_points_are_validated_configs():
   points = sweeps.check(
-      [{"optimizer.learning_rate": np.float64(0.5), "model.features": [8, 4]},
-       {"model.dropout": 0, "seed": np.int64(3)}], config.default())
+    [
+      {"optimizer.learning_rate": np.float64(0.5), "model.features": [8, 4]},
+      {"model.dropout": 0, "seed": np.int64(3)},
+    ],
+    config.default(),
+  )
   assert points[0].config.optimizer.learning_rate == 0.5
   assert points[0].config.model.features == (8, 4)
   assert points[0].name == "000-learning_rate=0.5,features=8x4"
@@ -90,24 +101,37 @@ def test_points_are_validated_configs():
   json.loads(config.to_json(points[0].config))
 
 
-@pytest.mark.parametrize(("produced", "message"), [
-    ([{"seed": 1}, {"optimizer.learning_rat": 0.1}],
-     "point 1 .*'optimizer.learning_rat'.*did you mean 'optimizer.learning_rate'"),
+@pytest.mark.parametrize(
+  ("produced", "message"),
+  [
+    (
+      [{"seed": 1}, {"optimizer.learning_rat": 0.1}],
+      "point 1 .*'optimizer.learning_rat'.*did you mean 'optimizer.learning_rate'",
+    ),
     ([{"model.dropout": 1.5}], r"point 0 .*config.model.dropout is 1.5 .*\[0, 1\)"),
     ([{"optimizer.learning_rate": "big"}], "point 0 .*config.optimizer.learning_rate is 'big'"),
     ([{"seed": 1}, 7], "point 1 of the sweep is 7, a int, but must be a dict"),
     ([{"seed": 1}, {"seed": 2}, {"seed": 1}], "points 0 and 2 of the sweep are the same run"),
     ([{"seed": 0}, {}], "points 0 and 1 of the sweep are the same run"),
     ([{3: 1}], "point 0 .*config.3 is not a field"),
-])
+  ],
+)
 def test_wrong_points_are_refused(produced, message):
   with pytest.raises(UsageError, match=message):
     sweeps.check(produced, config.default())
 
 
-@pytest.mark.parametrize(("text", "chosen"), [
-    ("", [0, 1, 2, 3, 4]), ("1:3", [1, 2]), ("3:", [3, 4]), (":2", [0, 1]), ("0::2", [0, 2, 4]),
-    ("4:99", [4])])
+@pytest.mark.parametrize(
+  ("text", "chosen"),
+  [
+    ("", [0, 1, 2, 3, 4]),
+    ("1:3", [1, 2]),
+    ("3:", [3, 4]),
+    (":2", [0, 1]),
+    ("0::2", [0, 2, 4]),
+    ("4:99", [4]),
+  ],
+)
 def test_points_selects_a_slice(text, chosen):
   assert sweeps.select([0, 1, 2, 3, 4], text) == chosen
 
@@ -148,17 +172,19 @@ def get_config():
   return path
 
 
-@pytest.mark.parametrize(("body", "message"), [
+@pytest.mark.parametrize(
+  ("body", "message"),
+  [
     ("", "has no function sweep()"),
     ("def sweep():\n  return []", "yields no point at all"),
     ("def sweep():\n  return 3", "must yield dicts, but returned a int"),
     ("def sweep():\n  yield {'seed': 1}\n  yield {'sed': 2}", "point 1 of the sweep, {'sed': 2}"),
     ("def sweep():\n  yield {'seed': 1 / 0}", "line 15: ZeroDivisionError"),
-])
+  ],
+)
 def test_a_wrong_sweep_file_is_one_sentence(tmp_path, body, message):
   path = sweep_file(tmp_path, body)
-  done = processes.run(
-      f"--config={path}", f"--workdir={tmp_path / 'w'}", module="mnist_mlp.sweep")
+  done = processes.run(f"--config={path}", f"--workdir={tmp_path / 'w'}", module="mnist_mlp.sweep")
   assert done.returncode == 2, done.stderr
   assert message in done.stderr
   assert done.stderr.startswith("error: ")
@@ -166,19 +192,26 @@ def test_a_wrong_sweep_file_is_one_sentence(tmp_path, body, message):
   assert not (tmp_path / "w").exists()
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
     (["--config.seed=3"], "config.seed is given on the command line, but the sweep sets it"),
     (["--points=5:9"], "--points is '5:9', which holds none of the 2 points"),
     (["--halving=1"], "--halving is 1"),
     (["--halving=2", "--config.data.validation_examples=0"], "validation_examples is 0"),
     (["--engine=cluster"], "engine"),
     (["--config.batch_size=5000"], "point 0 of the sweep, {'seed': 0}: config.batch_size is 5000"),
-])
+  ],
+)
 def test_wrong_arguments_are_one_sentence(tmp_path, digits_dir, arguments, message):
   path = sweep_file(tmp_path, "def sweep():\n  return sweeps.grid({'seed': range(2)})")
   done = processes.run(
-      f"--config={path}", f"--workdir={tmp_path / 'w'}", f"--config.data.data_dir={digits_dir}",
-      *arguments, module="mnist_mlp.sweep")
+    f"--config={path}",
+    f"--workdir={tmp_path / 'w'}",
+    f"--config.data.data_dir={digits_dir}",
+    *arguments,
+    module="mnist_mlp.sweep",
+  )
   assert done.returncode == 2, done.stderr
   assert message in done.stderr
   assert "Traceback" not in done.stderr
@@ -249,7 +282,8 @@ def test_seeds_are_one_trial_and_the_winner_is_chosen_by_means(swept):
   own = [row["validation_accuracy"] for row in rows if row["trial"] == won["trial"]]
   assert won["validation_accuracy"] == pytest.approx(np.mean(own))
   command = leaderboard.retrain_command(
-      won, points[won["point"]].config, str(path), ["--config.num_epochs=2"], folder)
+    won, points[won["point"]].config, str(path), ["--config.num_epochs=2"], folder
+  )
   assert "--config.optimizer.learning_rate=0.01" in command
   assert "--config.num_epochs=2" in command
   assert "--config.seed" not in command or won["runs"] == 1
@@ -260,9 +294,17 @@ def test_seeds_are_one_trial_and_the_winner_is_chosen_by_means(swept):
 
 
 def table_row(point, validation, **changes):
-  return {"point": point, "name": str(point), "trial": str(point), "status": "finished",
-          "epoch": 1.0, "validation_accuracy": validation, "validation_loss": 0.1,
-          "test_error_percent": 5.0, **changes}
+  return {
+    "point": point,
+    "name": str(point),
+    "trial": str(point),
+    "status": "finished",
+    "epoch": 1.0,
+    "validation_accuracy": validation,
+    "validation_loss": 0.1,
+    "test_error_percent": 5.0,
+    **changes,
+  }
 
 
 def test_the_winner_by_lbfgs_gets_the_full_batch_of_all_training_data():
@@ -271,8 +313,11 @@ def test_the_winner_by_lbfgs_gets_the_full_batch_of_all_training_data():
   row = table_row(0, 0.9, **{"model.init_scale": 0.1})
   command = leaderboard.retrain_command(row, c, "sweep.py", [], Path("w"))
   assert shlex.split(command)[4:] == [
-      "--config.model.init_scale=0.1", "--config.batch_size=1797",
-      "--config.data.validation_examples=0", "--workdir=w/winner"]
+    "--config.model.init_scale=0.1",
+    "--config.batch_size=1797",
+    "--config.data.validation_examples=0",
+    "--workdir=w/winner",
+  ]
 
 
 def test_longer_runs_do_not_win_by_being_longer():
@@ -305,8 +350,10 @@ def test_a_member_is_like_a_lone_run(swept, tmp_path):
   assert set(own) >= set(expected)
   for name in ("test", "validation", "train", "best_validation"):
     assert own[name] == pytest.approx(expected[name], rel=1e-3)
+
   def saved(folder):
     return sorted(path.name for path in (folder.path / "checkpoints").glob("[0-9]*"))
+
   assert saved(member.folder)[-1] == saved(lone)[-1]
 
 
@@ -315,9 +362,12 @@ def test_main_says_that_a_member_is_finished_and_restores_its_state(swept):
   member = trials.Member(points[5], folder)
   before = member.folder.result()
   done = processes.run(
-      f"--config={path}", f"--config.data.data_dir={points[5].config.data.data_dir}",
-      "--config.optimizer.learning_rate=0.01", "--config.model.dropout=0.5",
-      f"--workdir={member.folder.path}")
+    f"--config={path}",
+    f"--config.data.data_dir={points[5].config.data.data_dir}",
+    "--config.optimizer.learning_rate=0.01",
+    "--config.model.dropout=0.5",
+    f"--workdir={member.folder.path}",
+  )
   assert done.returncode == 0, done.stderr
   assert "is finished" in done.stdout
   state = train_and_evaluate(points[5].config, member.folder.path)
@@ -361,11 +411,20 @@ def running(path, folder, digits_dir, output, *arguments, **options):
   """Gives the process of a sweep, which is killed in the end if it has not ended by itself."""
   with open(output, "w") as file:
     process = subprocess.Popen(
-        processes.command(
-            f"--config={path}", f"--workdir={folder}", f"--config.data.data_dir={digits_dir}",
-            *arguments, module="mnist_mlp.sweep"),
-        cwd=processes.ROOT, env=processes.environment(), stdout=file, stderr=file,
-        stdin=subprocess.DEVNULL, **options)
+      processes.command(
+        f"--config={path}",
+        f"--workdir={folder}",
+        f"--config.data.data_dir={digits_dir}",
+        *arguments,
+        module="mnist_mlp.sweep",
+      ),
+      cwd=processes.ROOT,
+      env=processes.environment(),
+      stdout=file,
+      stderr=file,
+      stdin=subprocess.DEVNULL,
+      **options,
+    )
   try:
     yield process
   finally:
@@ -385,8 +444,7 @@ def test_a_killed_sweep_goes_on_to_the_same_table(swept, tmp_path, digits_dir):
   path, points, folder, _ = swept
   own, output = tmp_path / "w", tmp_path / "output"
   checkpoints = own / "populations"
-  with running(
-      path, own, digits_dir, output, "--engine=vmap", "--save_every_seconds=0") as process:
+  with running(path, own, digits_dir, output, "--engine=vmap", "--save_every_seconds=0") as process:
     wait_for(lambda: list(checkpoints.glob("*/checkpoints/48/*")), process, output)
   assert not list(own.glob("members/*/result.json"))
   lines = []
@@ -406,14 +464,15 @@ def test_a_sweep_interrupted_by_sigterm_says_so_and_is_saved(swept, tmp_path, di
   path, _, _, _ = swept
   own, output = tmp_path / "w", tmp_path / "output"
   with running(
-      path, own, digits_dir, output, "--engine=vmap", "--points=0:4",
-      "--config.num_epochs=10000") as process:
+    path, own, digits_dir, output, "--engine=vmap", "--points=0:4", "--config.num_epochs=10000"
+  ) as process:
     wait_for(lambda: "step 24/" in output.read_text(), process, output)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 143
   assert "interrupted by SIGTERM after step" in output.read_text()
   assert f"resume with: python -m mnist_mlp.sweep --config={path} --workdir={own} " in (
-      output.read_text())
+    output.read_text()
+  )
   assert "Traceback" not in output.read_text()
   (population,) = (own / "populations").iterdir()
   assert list(population.glob("checkpoints/[0-9]*"))
@@ -423,7 +482,7 @@ def test_a_population_in_use_is_refused(swept, tmp_path):
   _, points, _, _ = swept
   sweep = engines.Sweep(points, tmp_path, Console())
   (population,) = sweep.populations(sweep.members[5:], 0)
-  with (trials.Workdir(population.path).lock(), pytest.raises(HeldError, match="is in use")):
+  with trials.Workdir(population.path).lock(), pytest.raises(HeldError, match="is in use"):
     engines.run(sweep, sweep.members[5:], engines.Options(engine="vmap"))
 
 
@@ -438,16 +497,22 @@ def test_memory_splits_a_group_into_equal_populations(swept, tmp_path, monkeypat
 
 @pytest.mark.slow
 def test_halving_stops_the_worst_and_keeps_what_they_reached(tmp_path, digits_dir):
-  path = sweep_file(tmp_path, """
+  path = sweep_file(
+    tmp_path,
+    """
 def sweep():
   return sweeps.grid({"optimizer.learning_rate": [1e-5, 0.01, 1e-4, 0.003]})
-""", base="c.num_epochs = 4.0")
+""",
+    base="c.num_epochs = 4.0",
+  )
   points = load(path, digits_dir)
   sweep, rows = train(points, tmp_path / "w", halving=2)
   by_point = {row["point"]: row for row in rows}
   # Rungs after one and two epochs of four.
   assert {point: row["epoch"] for point, row in by_point.items()} in (
-      {0: 1.0, 2: 1.0, 1: 4.0, 3: 2.0}, {0: 1.0, 2: 1.0, 1: 2.0, 3: 4.0})
+    {0: 1.0, 2: 1.0, 1: 4.0, 3: 2.0},
+    {0: 1.0, 2: 1.0, 1: 2.0, 3: 4.0},
+  )
   assert [row["status"] for row in rows] == ["finished"] + ["stopped early"] * 3
   before = content(tmp_path / "w")
   train(points, tmp_path / "w", halving=2)
@@ -461,21 +526,30 @@ def sweep():
 
 @pytest.mark.slow
 def test_halving_compares_means_over_seeds(tmp_path, digits_dir):
-  path = sweep_file(tmp_path, """
+  path = sweep_file(
+    tmp_path,
+    """
 def sweep():
   return sweeps.grid({"optimizer.learning_rate": [1e-5, 0.01], "seed": [0, 1]})
-""", base="c.num_epochs = 2.0")
+""",
+    base="c.num_epochs = 2.0",
+  )
   _, rows = train(load(path, digits_dir), tmp_path / "w", halving=2)
   assert [(row["optimizer.learning_rate"], row["status"]) for row in rows] == [
-      (0.01, "finished")] * 2 + [(1e-5, "stopped early")] * 2
+    (0.01, "finished")
+  ] * 2 + [(1e-5, "stopped early")] * 2
   assert leaderboard.winner(leaderboard.trials_of(rows))["runs"] == 2
 
 
 def test_a_population_that_diverged_ends_at_once(tmp_path, digits_dir):
-  path = sweep_file(tmp_path, """
+  path = sweep_file(
+    tmp_path,
+    """
 def sweep():
   return sweeps.grid({"optimizer.learning_rate": [1e30, 1e29]})
-""", base="c.optimizer.name, c.num_epochs = 'sgd', 1e6")
+""",
+    base="c.optimizer.name, c.num_epochs = 'sgd', 1e6",
+  )
   start = time.monotonic()
   _, rows = train(load(path, digits_dir), tmp_path / "w")
   assert [row["status"] for row in rows] == ["diverged"] * 2
@@ -488,13 +562,21 @@ def test_a_second_start_in_processes_is_refused(swept, tmp_path, digits_dir):
   path, _, _, _ = swept
   own, output = tmp_path / "w", tmp_path / "output"
   arguments = (
-      "--engine=processes", "--points=0:2", "--halving=2", "--config.num_epochs=100000",
-      "--config.eval_every_epochs=100")
+    "--engine=processes",
+    "--points=0:2",
+    "--halving=2",
+    "--config.num_epochs=100000",
+    "--config.eval_every_epochs=100",
+  )
   with running(path, own, digits_dir, output, *arguments) as process:
     wait_for(lambda: output.read_text().count("step 2400/") == 2, process, output)
     second = processes.run(
-        f"--config={path}", f"--workdir={own}", f"--config.data.data_dir={digits_dir}", *arguments,
-        module="mnist_mlp.sweep")
+      f"--config={path}",
+      f"--workdir={own}",
+      f"--config.data.data_dir={digits_dir}",
+      *arguments,
+      module="mnist_mlp.sweep",
+    )
     assert process.poll() is None
   assert second.returncode == 1
   assert "is in use by another run" in second.stderr and "Traceback" not in second.stderr
@@ -508,9 +590,16 @@ def test_ctrl_c_in_a_terminal_saves_what_the_processes_did(swept, tmp_path, digi
   path, _, _, _ = swept
   own, output = tmp_path / "w", tmp_path / "output"
   with running(
-      path, own, digits_dir, output, "--engine=processes", "--points=0:2",
-      "--config.num_epochs=100000", "--config.eval_every_epochs=2000",
-      start_new_session=True) as process:
+    path,
+    own,
+    digits_dir,
+    output,
+    "--engine=processes",
+    "--points=0:2",
+    "--config.num_epochs=100000",
+    "--config.eval_every_epochs=2000",
+    start_new_session=True,
+  ) as process:
     wait_for(lambda: output.read_text().count("step 48000/") == 2, process, output)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(60) == 130
@@ -522,8 +611,14 @@ def test_ctrl_c_in_a_terminal_saves_what_the_processes_did(swept, tmp_path, digi
 def test_the_winners_command_repeats_overrides_however_they_were_written(tmp_path, digits_dir):
   path = sweep_file(tmp_path, "def sweep():\n  return sweeps.grid({'batch_size': [100, 200]})")
   done = processes.run(
-      f"--config={path}", f"--workdir={tmp_path / 'w'}", f"--config.data.data_dir={digits_dir}",
-      "--config.num_epochs", "1", "--noconfig.ema.evaluate", module="mnist_mlp.sweep")
+    f"--config={path}",
+    f"--workdir={tmp_path / 'w'}",
+    f"--config.data.data_dir={digits_dir}",
+    "--config.num_epochs",
+    "1",
+    "--noconfig.ema.evaluate",
+    module="mnist_mlp.sweep",
+  )
   assert done.returncode == 0, done.stderr
   command = shlex.split(done.stdout.splitlines()[-1])
   assert "--config.num_epochs=1.0" in command and "--config.ema.evaluate=False" in command
@@ -532,7 +627,8 @@ def test_the_winners_command_repeats_overrides_however_they_were_written(tmp_pat
   saved = config.from_json((tmp_path / "w" / "winner" / "config.json").read_text())
   assert saved.num_epochs == 1.0 and not saved.ema.evaluate
   conflict = processes.run(
-      f"--config={path}", "--config.batch_size", "40", module="mnist_mlp.sweep")
+    f"--config={path}", "--config.batch_size", "40", module="mnist_mlp.sweep"
+  )
   assert conflict.returncode == 2
   assert "config.batch_size is given on the command line" in conflict.stderr
 
@@ -541,14 +637,21 @@ def test_the_winners_command_repeats_overrides_however_they_were_written(tmp_pat
 def test_single_threaded_processes_give_the_same_table(swept, tmp_path, digits_dir):
   path, _, _, rows = swept
   done = processes.run(
-      f"--config={path}", f"--workdir={tmp_path}", f"--config.data.data_dir={digits_dir}",
-      "--engine=processes", "--processes=2", module="mnist_mlp.sweep",
-      JAX_COMPILATION_CACHE_DIR="", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    f"--config={path}",
+    f"--workdir={tmp_path}",
+    f"--config.data.data_dir={digits_dir}",
+    "--engine=processes",
+    "--processes=2",
+    module="mnist_mlp.sweep",
+    JAX_COMPILATION_CACHE_DIR="",
+    XDG_CACHE_HOME=str(tmp_path / "cache"),
+  )
   assert done.returncode == 0, done.stderr
   own = json.loads((tmp_path / "sweep.json").read_text())["runs"]
   expected = {row["name"]: row for row in rows}
   assert {row["name"]: row["status"] for row in own} == {
-      name: row["status"] for name, row in expected.items()}
+    name: row["status"] for name, row in expected.items()
+  }
   for row in own:
     if row["status"] == "finished":
       for name in leaderboard.MEASURES:
@@ -562,11 +665,20 @@ def test_processes_end_with_their_parent(swept, tmp_path, digits_dir):
   path, _, _, _ = swept
   own, output = tmp_path / "w", tmp_path / "output"
   with running(
-      path, own, digits_dir, output, "--engine=processes", "--processes=2",
-      "--config.num_epochs=10000", "--save_every_seconds=0") as process:
+    path,
+    own,
+    digits_dir,
+    output,
+    "--engine=processes",
+    "--processes=2",
+    "--config.num_epochs=10000",
+    "--save_every_seconds=0",
+  ) as process:
     wait_for(lambda: len(list(own.glob("populations/*/checkpoints/[0-9]*"))) >= 2, process, output)
-    workers = [int(pid) for pid in Path(
-        f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    workers = [
+      int(pid)
+      for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ]
     assert len(workers) >= 2
   deadline = time.monotonic() + 10
   while any(_alive(pid) for pid in workers) and time.monotonic() < deadline:
@@ -593,7 +705,8 @@ def test_tensorboard_has_numeric_columns_for_nets_of_different_depth(tmp_path):
   with tensorboard_server.serve(tmp_path, runs=["1-layers", "2-layers"]) as server:
     columns = {info["name"]: info["type"] for info in server.experiment()["hparamInfos"]}
   assert {columns[f"model.features.{part}"] for part in ("length", "0", "1")} == {
-      "DATA_TYPE_FLOAT64"}
+    "DATA_TYPE_FLOAT64"
+  }
 
 
 def test_tensorboard_shows_every_member_and_numeric_columns(swept):

@@ -1,80 +1,132 @@
-"""What the entry points share: the --config flag, clear errors, exit codes."""
+"""What all commands share: flags of their own, errors in one sentence, exit codes.
+
+A command defines its flags when it runs, in a FlagValues of its own, never in absl's process-wide
+FLAGS. So several commands can be imported into one process, and each can run more than once.
+"""
 
 import contextlib
+import dataclasses
 import errno
-import functools
+import faulthandler
 import gc
 import logging
 import os
 import re
-import runpy
 import shlex
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from absl import app, flags
+from absl import flags
 from absl import logging as absl_logging
 from ml_collections import ConfigDict, config_flags
 
 from mnist_mlp import config as config_lib
-from mnist_mlp.errors import Interrupted, UsageError, UserError, listing
+from mnist_mlp.errors import Interrupted, UsageError, UserError
+from mnist_mlp.run.config_files import load_config
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, also that under standard output
+_HELP = {"--help", "-help", "-h", "--helpshort", "--helpfull"}
+# Of writes for which there is no room: on a disk, within a quota, in a file of limited size.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def define_config() -> flags.FlagHolder:
+@dataclasses.dataclass(frozen=True)
+class CommandLine:
+  """A command line, parsed."""
+
+  program: str  # what stands before the arguments: 'python -m mnist_mlp.main'
+  arguments: list[str]  # as given, but for flag files, in whose place their content stands
+  flags: flags.FlagValues  # line.flags.workdir is the value of --workdir
+  positional: list[str]  # the arguments that are no flags
+
+  @property
+  def config_path(self) -> str:
+    """The file that --config names."""
+    return self.flags["config"].config_filename
+
+  def again(self, workdir: Path) -> str:
+    """Returns the command line that goes on with what this one began in `workdir`."""
+    arguments = [a for a in self.arguments if a not in ("--profile", "-profile")]
+    if self.flags.workdir is None:
+      arguments.append(f"--workdir={workdir}")
+    return f"{self.program} {shlex.join(arguments)}"
+
+  @contextlib.contextmanager
+  def resumable(self, workdir: Path) -> Iterator[None]:
+    """Adds the command line that goes on to the message of an Interrupted."""
+    try:
+      yield
+    except Interrupted as error:
+      message = f"{error}\nresume with: {self.again(workdir)}"
+      raise Interrupted(message, error.exit_code - 128) from error
+
+
+def define_config(values: flags.FlagValues, arguments: Sequence[str]) -> None:
   """Defines --config=FILE and, with it, --config.FIELD=VALUE for every field of that file."""
-  with user_errors(), _flag_errors():  # It looks into the files of --flagfile already.
-    return config_flags.DEFINE_config_file(
-      "config", None, "config file; --config.FIELD=VALUE overrides one of its fields"
-    )
+  config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "config file; --config.FIELD=VALUE overrides one of its fields",
+    flag_values=values,
+    sys_argv=list(arguments),
+  )
 
 
-def run(main: Callable[..., None], *, positional: bool = False) -> None:
-  """Parses the command line and calls `main`.
+Define = Callable[[flags.FlagValues, Sequence[str]], None]
 
-  It takes flags only, unless `positional`: then `main` is given the list of the other arguments,
-  which may stand between flags.
 
-  A UserError ends the process with its message on standard error and its exit code; everything
-  unforeseen keeps its traceback.
+def run(
+  main: Callable[[CommandLine], None],
+  define_flags: Define,
+  *,
+  positional: bool = False,
+  argv: Sequence[str] | None = None,
+) -> None:
+  """Parses a command line and calls `main` with it.
+
+  A UserError ends the process with its message on standard error and its exit code. Any other error
+  keeps its traceback.
+
+  Args:
+    main: the command.
+    define_flags: defines its flags in the FlagValues that it is given; the arguments of the command
+      line, which it is given too, are for `define_config`.
+    positional: whether arguments that are no flags are allowed; they may stand between flags.
+    argv: the program and its arguments, by default `sys.argv`.
   """
-
-  def guarded(argv):
-    with user_errors():
-      main(*([argv[1:]] if positional else []))
-    gc.freeze()  # All that is left goes with the process; looking through it takes half a second.
-
-  sys.stdout.reconfigure(errors="backslashreplace")  # File names may be of bytes that are no text.
+  if hasattr(sys.stdout, "reconfigure"):  # A notebook's stream has no encoding to change.
+    sys.stdout.reconfigure(errors="backslashreplace")  # File names may be bytes that are no text.
   collect_garbage_rarely()
-  flags.FLAGS.set_gnu_getopt(positional)
-  app.run(guarded, flags_parser=functools.partial(_parse, positional=positional))
+  absl_logging.use_absl_handler()
+  faulthandler.enable()
+  flags.FLAGS.mark_as_parsed()  # Libraries read theirs, which keep their defaults.
+  with user_errors():
+    main(parse(main, define_flags, sys.argv if argv is None else argv, positional))
+  # What is left ends with the process. A last search for garbage among it would take half a second.
+  gc.freeze()
 
 
 def collect_garbage_rarely() -> None:
-  """Makes Python look for garbage less often, for the sake of imports and traces.
+  """Makes Python search for garbage after 100,000 new objects rather than 700.
 
-  They leave hardly any, and by default all objects are looked through hundreds of times meanwhile:
-  a tenth of the time to the first step.
+  Imports and tracing create little garbage, yet the default thresholds trigger hundreds of searches
+  through all objects: a tenth of the time to the first step.
   """
   gc.set_threshold(100_000)
 
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-  """Turns the errors that a user can cause into one line and an exit code.
+  """Turns each error that a user can cause into one line on standard error and an exit code.
 
-  A reader of the output that goes away, like `head`, ends the process without a word.
+  If the reader of the output goes away, like `head`, the process ends without a word.
   """
   try:
     yield
     sys.stdout.flush()
   except BrokenPipeError:
-    _drop_output()
+    _discard_output()
     sys.exit(128 + signal.SIGPIPE)
   except UserError as error:
     print(f"error: {error}", file=sys.stderr)
@@ -82,81 +134,81 @@ def user_errors() -> Iterator[None]:
   except OSError as error:
     if error.errno not in _FULL:
       raise
-    _drop_output()
-    print(
-      f"error: {error}; make room, then the same command goes on from what was saved",
-      file=sys.stderr,
-    )
+    _discard_output()
+    advice = "make room, then the same command goes on from what was saved"
+    print(f"error: {error}; {advice}", file=sys.stderr)
     sys.exit(1)
   except KeyboardInterrupt:
-    print("interrupted; nothing was lost that was saved before", file=sys.stderr)
+    print("interrupted; what was saved before is kept", file=sys.stderr)
     sys.exit(130)
 
 
-def _drop_output() -> None:
-  """Makes what is still to flush go nowhere, without another error."""
+def _discard_output() -> None:
+  """Sends the output that is still buffered nowhere: a second error would hide the first."""
   os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def again(module: str, workdir: Path) -> str:
-  """Returns the command line that goes on with what this one began in `workdir`."""
-  arguments = [argument for argument in sys.argv[1:] if argument not in ("--profile", "-profile")]
-  if flags.FLAGS["workdir"].value is None:
-    arguments.append(f"--workdir={workdir}")
-  return shlex.join(["python", "-m", module, *arguments])
+def parse(
+  main: Callable[[CommandLine], None], define_flags: Define, argv: Sequence[str], positional: bool
+) -> CommandLine:
+  """Returns the parsed command line; see `run`. Prints the help and exits where that is asked for.
 
-
-@contextlib.contextmanager
-def resumable(module: str, workdir: Path) -> Iterator[None]:
-  """Adds to an Interrupted how to go on: by the command line that `again` gives."""
-  try:
-    yield
-  except Interrupted as error:
-    raise Interrupted(
-      f"{error}\nresume with: {again(module, workdir)}", error.exit_code - 128
-    ) from error
-
-
-def _parse(argv: Sequence[str], *, positional: bool) -> list[str]:
-  with user_errors(), _flag_errors():
-    # In sys.argv too, where ml_collections looks for overrides.
-    argv = sys.argv = [argv[0], *flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)]
-    path = _config_path(argv)
+  Raises:
+    UsageError: a flag or an argument is wrong.
+  """
+  values = flags.FlagValues()
+  values.set_gnu_getopt(positional)
+  values["verbosity"] = flags.FLAGS["verbosity"]  # absl's own, for its logs.
+  with _flag_errors():
+    arguments = values.read_flags_from_files(list(argv[1:]), force_gnu=False)
+    define_flags(values, arguments)
+    if _HELP.intersection(arguments):
+      print(
+        f"{sys.modules[main.__module__].__doc__}\nflags:\n{values.get_help(include_special_flags=False)}"
+      )
+      sys.exit(0)
+    path = _config_path(arguments)
     if path is not None:
-      _check_names(argv, load_config(path))
-    try:
-      rest = flags.FLAGS(list(argv))[1:]
-    except SystemExit:
-      sys.exit(0)  # --help was given, after which absl would exit with 1
-    if rest and not positional:
-      raise UsageError(f"the argument {rest[0]!r} is not a flag; flags look like --name=value")
-    if flags.FLAGS["verbosity"].using_default_value:
-      absl_logging.set_verbosity(absl_logging.WARNING)
-      # Orbax says a dozen things about every checkpoint, and in case of an error hundreds, by these
-      # two; the error itself is raised.
-      for name in ("absl", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    return [argv[0], *rest]
+      _check_names(arguments, load_config(path))
+    rest = values([argv[0], *arguments])[1:]
+  if rest and not positional:
+    raise UsageError(f"the argument {rest[0]!r} is not a flag; flags look like --name=value")
+  if values["verbosity"].using_default_value:
+    _quieten_logs()
+  return CommandLine(_program(main, argv[0]), arguments, values, rest)
 
 
-def _config_path(argv: Sequence[str]) -> str | None:
-  """Returns the value of --config: absl's parser would run the file, and show a traceback."""
+def _quieten_logs() -> None:
+  """Silences Orbax, which logs a dozen lines a checkpoint, and hundreds for an error it raises."""
+  absl_logging.set_verbosity(absl_logging.WARNING)
+  for name in ("absl", "asyncio"):
+    logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _program(main: Callable[[CommandLine], None], script: str) -> str:
+  spec = sys.modules[main.__module__].__spec__
+  return f"python -m {spec.name}" if spec else f"python {shlex.quote(script)}"
+
+
+def _config_path(arguments: Sequence[str]) -> str | None:
+  """Returns the value of --config, to check the file before absl runs it and shows a traceback."""
   path = None
-  for i, argument in enumerate(argv):
+  for i, argument in enumerate(arguments):
     name, equals, value = argument.lstrip("-").partition("=")
     if name == "config" and argument.startswith("-"):
-      path = value if equals else "".join(argv[i + 1 : i + 2])
+      path = value if equals else "".join(arguments[i + 1 : i + 2])
   return path
 
 
-def _check_names(argv: Sequence[str], config: ConfigDict) -> None:
+def _check_names(arguments: Sequence[str], config: ConfigDict) -> None:
+  """Raises a UsageError if an override names no field, or a tuple twice, which would be joined."""
   known, tuples = config_lib.flatten(config), set()
-  for argument in argv:
+  for argument in arguments:
     match = re.match(r"--?(?:no)?config\.([^=]+)", argument)
     if not match:
       continue
     config_lib.check_known(match[1], known)
-    if match[1] in tuples:  # ml_collections would join them.
+    if match[1] in tuples:
       raise UsageError(f"config.{match[1]} is given twice; give it once")
     if isinstance(known[match[1]], tuple):
       tuples.add(match[1])
@@ -179,57 +231,3 @@ def _wrong_value(message: str) -> str:
     return message
   kind = type(config_lib.flatten(config_lib.default()).get(match[2])).__name__
   return f"{match[1]} is {match[3]!r}, but must be of type {kind}"
-
-
-def load_config(path: str | Path) -> ConfigDict:
-  """Returns what the `get_config` of a config file gives.
-
-  Raises:
-    UsageError: there is no such file, it is no Python, it has no get_config, or it sets a field
-      that does not exist; with the line.
-  """
-  get_config = load_module(path).get("get_config")
-  if get_config is None:
-    raise UsageError(f"the config file {path} has no function get_config()")
-  with broken_file(path):
-    config = get_config()
-  if not isinstance(config, ConfigDict):
-    raise UsageError(
-      f"the config file {path} is broken: get_config() returned a {type(config).__name__}, not "
-      "a ConfigDict"
-    )
-  return config
-
-
-def load_module(path: str | Path) -> dict[str, Any]:
-  """Runs a config file; returns its global names. Raises a UsageError like `load_config`."""
-  if not os.path.isfile(path):
-    known = sorted(str(file) for file in Path(path).parent.glob("*.py"))
-    hint = f"; there are {listing(known)}" if known else ""
-    raise UsageError(f"the config file {str(path)!r} does not exist{hint}")
-  with broken_file(path):
-    return runpy.run_path(str(path))
-
-
-@contextlib.contextmanager
-def broken_file(path: str | Path) -> Iterator[None]:
-  """Turns whatever goes wrong while a config file's code runs into a UsageError with the line."""
-  try:
-    yield
-  except Exception as error:
-    raise UsageError(f"the config file {path} is broken: {_where(error, path)}") from error
-
-
-def _where(error: Exception, path: str | Path) -> str:
-  """Returns 'line 7: NameError: ...', for the last line of the file that the error passed."""
-  lines = [
-    frame.lineno
-    for frame in traceback.extract_tb(error.__traceback__)
-    if frame.filename == str(path)
-  ]
-  if isinstance(error, SyntaxError):
-    lines, text = [error.lineno], error.msg
-  else:
-    text = " ".join(str(error).split())
-  place = f"line {lines[-1]}: " if lines else ""
-  return f"{place}{type(error).__name__}: {text}"

@@ -1,189 +1,125 @@
-"""The one schema: every field that a run reads, its default, its unit, its range.
+"""The one schema: every field of a config, its default, what it may be, and what it means.
 
-`default()` is the schema; a recipe in `configs/` starts from it and sets only what differs.
+`default()` is a config with all defaults. A recipe in `configs/` starts from it and sets only what
+differs.
 """
 
 import array
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from mnist_mlp.errors import UsageError, did_you_mean, listing
 
 
-def default() -> ConfigDict:
-  """Returns the locked default config. 0, 0.0, '' and 'none' switch a feature off.
+class Field(NamedTuple):
+  """One field of the config."""
 
-  Durations come in pairs, `X_epochs` and `X_steps`: a positive `X_steps` wins over `X_epochs`.
-  An epoch is `train examples // batch_size` optimizer steps.
-  """
-  c = ConfigDict()
-  c.seed = 0  # int: parameters, shuffling, dropout all follow from it
-  c.batch_size = 128  # int, examples a step, over all devices
-  c.num_epochs = 20.0  # float, epochs
-  c.num_steps = 0  # int, steps
-  c.eval_every_epochs = 1.0  # float, epochs between evaluations; the end is always evaluated
-  c.eval_every_steps = 0  # int, steps
-  c.eval_batch_size = 1024  # int, examples; affects speed and memory, not what is counted
-  c.checkpoint_every_epochs = 0.0  # float, epochs between checkpoints besides those at evaluations
-  c.checkpoint_every_steps = 0  # int, steps
-
-  c.data = ConfigDict()
-  c.data.name = "mnist"  # str: a TFDS image classification dataset, or 'digits'
-  c.data.files = ""  # str, folder with files of one's own instead; see files.py
-  c.data.data_dir = ""  # str, folder of prepared data; '' is TFDS's own default
-  c.data.manual_dir = ""  # str, folder with the dataset's original download files
-  c.data.offline = "digits"  # str, embedded stand-in when the data cannot be had; '' is an error
-  c.data.validation_examples = 5000  # int, examples taken from the end of train; 0 is none
-
-  c.augment = ConfigDict()  # distortions of training images, drawn anew at every step
-  c.augment.elastic_alpha = 0.0  # float, factor on the smoothed displacements, pixels
-  c.augment.elastic_sigma = 4.0  # float, width of their Gaussian smoothing, pixels
-  c.augment.rotation = 0.0  # float, largest angle either way, degrees
-  c.augment.rotation_of = ()  # tuple of int, classes with a largest angle of their own
-  c.augment.rotation_for_those = 0.0  # float, that angle, degrees
-  c.augment.scale = 0.0  # float, largest share by which each axis grows or shrinks
-  c.augment.shift = 0.0  # float, largest shift either way along each axis, pixels
-  c.augment.shear = 0.0  # float, largest slant either way, columns per row
-  c.augment.clean_epochs = 0.0  # float, last epochs, on images as they are
-  c.augment.clean_steps = 0  # int, steps
-
-  c.model = ConfigDict()
-  c.model.features = (512, 512)  # tuple of int, hidden widths; () is softmax regression
-  c.model.activation = "relu"  # str, see ACTIVATIONS
-  c.model.dropout = 0.0  # float, probability that a hidden unit is dropped in training
-  c.model.input_dropout = 0.0  # float, probability that a pixel is dropped in training
-  c.model.norm = "none"  # str, see NORMS; between a hidden layer and its activation
-  c.model.init = "default"  # str, see INITIALIZERS; 'default' is Flax's, LeCun normal
-  c.model.init_scale = 1.0  # float, standard deviation of 'normal'; factor on the others
-  c.model.init_biases = False  # bool: draw biases from a normal of std init_scale, else zeros
-  c.model.inputs = "unit"  # str, see INPUTS: pixels as 0..1, 0..255, or standardised
-  c.model.dtype = "float32"  # str, see DTYPES, of hidden layers' factors; else all is float32
-
-  c.loss = ConfigDict()
-  c.loss.name = "softmax_cross_entropy"  # str, see LOSSES
-  c.loss.label_smoothing = 0.0  # float, share of the target spread evenly over the classes
-  c.loss.l2 = 0.0  # float, adds l2 / 2 * sum of squared kernel entries to the loss
-  c.loss.smallest_probability = 0.0  # float, to which probabilities are clipped; 0 is off
-  c.loss.adversarial_radius = 0.0  # float, moves images so far to be worst, in ranges of a pixel
-  c.loss.mean_over_classes = False  # bool: divide the loss by the number of classes
-
-  c.optimizer = ConfigDict()
-  c.optimizer.name = "adam"  # str, see OPTIMIZERS
-  c.optimizer.learning_rate = 1e-3  # float, the peak of the schedule; lbfgs finds its own
-  c.optimizer.weight_decay = 0.0  # float, decoupled, on kernels, times the learning rate
-  c.optimizer.momentum = 0.9  # float: momentum, nesterov, muon
-  c.optimizer.b1 = 0.9  # float, first-moment decay: adam family, lamb, lion, schedule_free
-  c.optimizer.b2 = 0.999  # float, second-moment decay: adam family, lamb, lion
-  c.optimizer.eps = 1e-8  # float: adam family, lamb, rmsprop, adagrad
-  c.optimizer.rms_decay = 0.9  # float, mean-square decay: rmsprop
-  c.optimizer.memory_size = 10  # int, past updates kept: lbfgs
-  c.optimizer.clip_norm = 0.0  # float, largest global gradient norm; 0 is off
-  c.optimizer.max_norm = 0.0  # float, largest norm of a unit's incoming weights; 0 is off
-
-  c.schedule = ConfigDict()
-  c.schedule.name = "constant"  # str, see SCHEDULES
-  c.schedule.warmup_epochs = 0.0  # float, epochs of linear warm-up from 0
-  c.schedule.warmup_steps = 0  # int, steps
-  c.schedule.decay_every_epochs = 1.0  # float, epochs between decays: step, exponential
-  c.schedule.decay_every_steps = 0  # int, steps
-  c.schedule.decay_rate = 0.5  # float, factor of one decay: step, exponential
-  c.schedule.final_scale = 0.0  # float, last learning rate over the peak: cosine
-
-  c.ema = ConfigDict()
-  c.ema.decay = 0.0  # float, decay a step of the weights' moving average; 0 is off
-  c.ema.evaluate = True  # bool: evaluate and test the average rather than the weights
-  return c.lock()
+  default: Any  # its type is the field's type; an int may stand for a float
+  # What it may be. Of a number: an interval as in mathematics, '[' includes and '(' excludes. Of a
+  # tuple: the interval of each element. Of a string: the choices, or None for any string.
+  allowed: str | list[str] | None
+  meaning: str  # with the unit
 
 
-ACTIVATIONS = ("relu", "tanh", "gelu", "silu", "sigmoid", "elu", "scaled_tanh")
-NORMS = ("none", "batch", "layer")
-INITIALIZERS = ("default", "he", "glorot", "normal")
-INPUTS = ("unit", "raw", "standardized")
-DTYPES = ("float32", "bfloat16")
-LOSSES = ("softmax_cross_entropy", "sigmoid_cross_entropy", "squared_error")
-OPTIMIZERS = (
-  "sgd",
-  "momentum",
-  "nesterov",
-  "adam",
-  "adamw",
-  "nadamw",
-  "rmsprop",
-  "adagrad",
-  "lion",
-  "lamb",
-  "muon",
-  "lbfgs",
-  "schedule_free",
-)
-SCHEDULES = ("constant", "cosine", "one_cycle", "step", "exponential")
-OFFLINE = ("", "digits")
+_STEPS = "[0, 2147483647]"  # an int32 counts steps
+_EPOCHS = "[0, 1e9]"
+_OPTIMIZERS = [
+  "sgd", "momentum", "nesterov", "adam", "adamw", "nadamw", "rmsprop", "adagrad", "lion", "lamb",
+  "muon", "lbfgs", "schedule_free",
+]  # fmt: skip
+
+# 0, 0.0, '' and 'none' switch a feature off. Durations come in pairs, X_epochs and X_steps: a
+# positive X_steps wins over X_epochs. An epoch is `train examples // batch_size` optimizer steps.
+FIELDS: dict[str, Field] = {
+  "seed": Field(0, "[0, 4294967295]", "parameters, shuffling and dropout all follow from it"),
+  "batch_size": Field(128, "[1, inf)", "examples a step, over all devices"),
+  "num_epochs": Field(20.0, _EPOCHS, "length of the run, epochs"),
+  "num_steps": Field(0, _STEPS, "the same in steps"),
+  "eval_every_epochs": Field(1.0, _EPOCHS, "between evaluations; the end is always evaluated"),
+  "eval_every_steps": Field(0, _STEPS, "the same in steps"),
+  "eval_batch_size": Field(1024, "[1, inf)", "examples; changes speed and memory, not results"),
+  "checkpoint_every_epochs": Field(0.0, _EPOCHS, "between checkpoints, besides evaluations'"),
+  "checkpoint_every_steps": Field(0, _STEPS, "the same in steps"),
+  # Where the examples come from.
+  "data.name": Field("mnist", None, "a TFDS image classification dataset, or 'digits'"),
+  "data.files": Field("", None, "folder with files of one's own, instead; see data/files.py"),
+  "data.data_dir": Field("", None, "folder of prepared data; '' is TFDS's own default"),
+  "data.manual_dir": Field("", None, "folder with the dataset's original download files"),
+  "data.offline": Field("digits", ["", "digits"], "stand-in for missing data; '' is an error"),
+  "data.validation_examples": Field(5000, "[0, inf)", "examples from the end of train; 0 is none"),
+  # Distortions of training images, drawn anew at every step.
+  "augment.elastic_alpha": Field(0.0, "[0, inf)", "factor of the smoothed displacements, pixels"),
+  "augment.elastic_sigma": Field(4.0, "(0, 50]", "width of their Gaussian smoothing, pixels"),
+  "augment.rotation": Field(0.0, "[0, 180]", "largest angle either way, degrees"),
+  "augment.rotation_of": Field((), "[0, inf)", "classes with a largest angle of their own"),
+  "augment.rotation_for_those": Field(0.0, "[0, 180]", "that angle, degrees"),
+  "augment.scale": Field(0.0, "[0, 0.9]", "largest share by which each axis grows or shrinks"),
+  "augment.shift": Field(0.0, "[0, inf)", "largest shift either way along each axis, pixels"),
+  "augment.shear": Field(0.0, "[0, 10]", "largest slant either way, columns per row"),
+  "augment.clean_epochs": Field(0.0, _EPOCHS, "last epochs, on images as they are"),
+  "augment.clean_steps": Field(0, _STEPS, "the same in steps"),
+  # The net.
+  "model.features": Field((512, 512), "[1, 1000000]", "hidden widths; () is softmax regression"),
+  "model.activation": Field(
+    "relu", ["relu", "tanh", "gelu", "silu", "sigmoid", "elu", "scaled_tanh"], "of hidden units"
+  ),
+  "model.dropout": Field(0.0, "[0, 1)", "probability that training drops a hidden unit"),
+  "model.input_dropout": Field(0.0, "[0, 1)", "probability that training drops a pixel"),
+  "model.norm": Field("none", ["none", "batch", "layer"], "before a hidden unit's activation"),
+  "model.init": Field(
+    "default", ["default", "he", "glorot", "normal"], "'default' is LeCun normal"
+  ),
+  "model.init_scale": Field(1.0, "(0, 1e9]", "standard deviation of 'normal'; else a factor on it"),
+  "model.init_biases": Field(False, None, "draw biases from N(0, init_scale), not zeros"),
+  "model.inputs": Field("unit", ["unit", "raw", "standardized"], "0..1, 0..255, or mean 0, std 1"),
+  "model.dtype": Field("float32", ["float32", "bfloat16"], "of the hidden layers' factors"),
+  # What is minimised.
+  "loss.name": Field(
+    "softmax_cross_entropy",
+    ["softmax_cross_entropy", "sigmoid_cross_entropy", "squared_error"],
+    "of one example; summed over the classes",
+  ),
+  "loss.label_smoothing": Field(0.0, "[0, 1)", "share of the target spread over all classes"),
+  "loss.l2": Field(0.0, "[0, inf)", "adds l2 / 2 * the sum of squared kernel entries"),
+  "loss.smallest_probability": Field(0.0, "[0, 0.5)", "clips probabilities to it; 0 is off"),
+  "loss.adversarial_radius": Field(0.0, "[0, inf)", "length of adversarial moves; see augment.py"),
+  "loss.mean_over_classes": Field(False, None, "divide the loss by the number of classes"),
+  # How it is minimised.
+  "optimizer.name": Field("adam", _OPTIMIZERS, "the method"),
+  "optimizer.learning_rate": Field(1e-3, "[0, inf)", "peak of the schedule; lbfgs finds its own"),
+  "optimizer.weight_decay": Field(0.0, "[0, inf)", "of kernels, decoupled, times the rate"),
+  "optimizer.momentum": Field(0.9, "[0, 1)", "momentum, nesterov, muon"),
+  "optimizer.b1": Field(0.9, "[0, 1)", "first moment: adam family, lamb, lion, schedule_free"),
+  "optimizer.b2": Field(0.999, "[0, 1)", "second moment: adam family, lamb, lion"),
+  "optimizer.eps": Field(1e-8, "(0, inf)", "adam family, lamb, rmsprop, adagrad"),
+  "optimizer.rms_decay": Field(0.9, "[0, 1)", "decay of the mean square: rmsprop"),
+  "optimizer.memory_size": Field(10, "[1, inf)", "past updates kept: lbfgs"),
+  "optimizer.clip_norm": Field(0.0, "[0, inf)", "largest global gradient norm; 0 is off"),
+  "optimizer.max_norm": Field(0.0, "[0, inf)", "largest norm of a unit's weights; 0 is off"),
+  "schedule.name": Field(
+    "constant", ["constant", "cosine", "one_cycle", "step", "exponential"], "of the learning rate"
+  ),
+  "schedule.warmup_epochs": Field(0.0, _EPOCHS, "of linear warm-up from 0"),
+  "schedule.warmup_steps": Field(0, _STEPS, "the same in steps"),
+  "schedule.decay_every_epochs": Field(1.0, _EPOCHS, "between decays: step, exponential"),
+  "schedule.decay_every_steps": Field(0, _STEPS, "the same in steps"),
+  "schedule.decay_rate": Field(0.5, "(0, 1]", "factor of one decay: step, exponential"),
+  "schedule.final_scale": Field(0.0, "[0, 1]", "last learning rate over the peak: cosine"),
+  "ema.decay": Field(0.0, "[0, 1)", "decay a step of the weights' moving average; 0 is off"),
+  "ema.evaluate": Field(True, None, "evaluate and test the average rather than the weights"),
+}
+
 # The fields of config.augment that switch a distortion on.
 AUGMENTATIONS = ("elastic_alpha", "rotation", "rotation_for_those", "scale", "shift", "shear")
 
-_CHOICES = {
-  "data.offline": OFFLINE,
-  "model.activation": ACTIVATIONS,
-  "model.norm": NORMS,
-  "model.init": INITIALIZERS,
-  "model.inputs": INPUTS,
-  "model.dtype": DTYPES,
-  "loss.name": LOSSES,
-  "optimizer.name": OPTIMIZERS,
-  "schedule.name": SCHEDULES,
-}
 
-# Fields that must lie in an interval, written as in mathematics: '[' includes, '(' excludes.
-_RANGES = {
-  "seed": "[0, 4294967295]",
-  "batch_size": "[1, inf)",
-  "num_epochs": "[0, 1e9]",
-  "num_steps": "[0, 2147483647]",
-  "eval_every_epochs": "[0, 1e9]",
-  "eval_every_steps": "[0, 2147483647]",
-  "eval_batch_size": "[1, inf)",
-  "checkpoint_every_epochs": "[0, 1e9]",
-  "checkpoint_every_steps": "[0, 2147483647]",
-  "data.validation_examples": "[0, inf)",
-  "augment.elastic_alpha": "[0, inf)",
-  "augment.elastic_sigma": "(0, 50]",
-  "augment.rotation": "[0, 180]",
-  "augment.rotation_for_those": "[0, 180]",
-  "augment.scale": "[0, 0.9]",
-  "augment.shift": "[0, inf)",
-  "augment.shear": "[0, 10]",
-  "augment.clean_epochs": "[0, 1e9]",
-  "augment.clean_steps": "[0, 2147483647]",
-  "model.dropout": "[0, 1)",
-  "model.input_dropout": "[0, 1)",
-  "model.init_scale": "(0, 1e9]",
-  "loss.label_smoothing": "[0, 1)",
-  "loss.l2": "[0, inf)",
-  "loss.smallest_probability": "[0, 0.5)",
-  "loss.adversarial_radius": "[0, inf)",
-  "optimizer.learning_rate": "[0, inf)",
-  "optimizer.weight_decay": "[0, inf)",
-  "optimizer.momentum": "[0, 1)",
-  "optimizer.b1": "[0, 1)",
-  "optimizer.b2": "[0, 1)",
-  "optimizer.eps": "(0, inf)",
-  "optimizer.rms_decay": "[0, 1)",
-  "optimizer.memory_size": "[1, inf)",
-  "optimizer.clip_norm": "[0, inf)",
-  "optimizer.max_norm": "[0, inf)",
-  "schedule.warmup_epochs": "[0, 1e9]",
-  "schedule.warmup_steps": "[0, 2147483647]",
-  "schedule.decay_every_epochs": "[0, 1e9]",
-  "schedule.decay_every_steps": "[0, 2147483647]",
-  "schedule.decay_rate": "(0, 1]",
-  "schedule.final_scale": "[0, 1]",
-  "ema.decay": "[0, 1)",
-}
-_WIDTHS = "[1, 1000000]"
+def default() -> ConfigDict:
+  """Returns the locked config of all defaults."""
+  return unflatten({name: field.default for name, field in FIELDS.items()}).lock()
 
 
 def validate(config: ConfigDict) -> ConfigDict:
@@ -195,35 +131,15 @@ def validate(config: ConfigDict) -> ConfigDict:
   Raises:
     UsageError: names the first wrong field, its value, and what it may be.
   """
-  fields, known = flatten(config), flatten(default())
-  for name in fields:
-    check_known(name, known)
-  for name, reference in known.items():
-    if name not in fields:
-      raise UsageError(f"config.{name} is missing; start from mnist_mlp.config.default()")
-    _check_type(name, fields[name], reference)
-  for name, choices in _CHOICES.items():
-    if fields[name] not in choices:
-      raise UsageError(
-        f"config.{name} is {fields[name]!r}, which is not one of {listing(map(repr, choices))}"
-        + did_you_mean(fields[name], choices)
-      )
-  for name, interval in _RANGES.items():
-    if not _inside(fields[name], interval):
-      raise UsageError(f"config.{name} is {fields[name]!r} but must lie in {interval}")
-    if isinstance(known[name], float) and not _inside(_float32(fields[name]), interval):
-      raise UsageError(
-        f"config.{name} is {fields[name]!r}, which is {_float32(fields[name])!r} as "
-        f"a float32, but must lie in {interval}"
-      )
-  if not all(_inside(width, _WIDTHS) for width in config.model.features):
-    raise UsageError(
-      f"config.model.features is {config.model.features!r}, but every width must lie in {_WIDTHS}"
-    )
-  if any(label < 0 for label in config.augment.rotation_of):
-    raise UsageError(
-      f"config.augment.rotation_of is {config.augment.rotation_of!r}, but classes count from 0"
-    )
+  values = flatten(config)
+  for name in values:
+    check_known(name, FIELDS)
+  for name, field in FIELDS.items():
+    missing = f"config.{name} is missing; start from mnist_mlp.config.default()"
+    _require(name in values, missing)
+    _check_type(name, values[name], field)
+  for name, field in FIELDS.items():
+    _check_allowed(name, values[name], field)
   _check_together(config)
   return config
 
@@ -238,16 +154,30 @@ def check_known(name: str, known: Mapping[str, Any]) -> None:
   raise UsageError(f"config.{name} is not a field{hint}")
 
 
-def _check_type(name: str, value: Any, reference: Any) -> None:
-  expected = type(reference)
+def _check_type(name: str, value: Any, field: Field) -> None:
+  expected = type(field.default)
   ok = type(value) is expected or (expected is float and type(value) is int)
   if expected is tuple and ok:
     ok = all(type(item) is int for item in value)
-  if not ok:
-    kind = "tuple of int" if expected is tuple else expected.__name__
-    raise UsageError(
-      f"config.{name} is {value!r}, of type {type(value).__name__}, but must be of type {kind}"
-    )
+  kind = "tuple of int" if expected is tuple else expected.__name__
+  own = type(value).__name__
+  _require(ok, f"config.{name} is {value!r}, of type {own}, but must be of type {kind}")
+
+
+def _check_allowed(name: str, value: Any, field: Field) -> None:
+  allowed = field.allowed
+  if isinstance(allowed, list):
+    choices = listing(map(repr, allowed)) + did_you_mean(value, allowed)
+    _require(value in allowed, f"config.{name} is {value!r}, which is not one of {choices}")
+  elif allowed and isinstance(value, tuple):
+    ok = all(_inside(element, allowed) for element in value)
+    _require(ok, f"config.{name} is {value!r}, but every element must lie in {allowed}")
+  elif allowed:
+    _require(_inside(value, allowed), f"config.{name} is {value!r} but must lie in {allowed}")
+    if isinstance(field.default, float):
+      as_held = _float32(value)
+      held = f"config.{name} is {value!r}, which is {as_held!r} as a float32"
+      _require(_inside(as_held, allowed), f"{held}, but must lie in {allowed}")
 
 
 def _inside(value: float, interval: str) -> bool:
@@ -258,7 +188,7 @@ def _inside(value: float, interval: str) -> bool:
 
 
 def _float32(value: float) -> float:
-  """Returns what the program will make of a number: 0.99999999 becomes 1."""
+  """Returns the number as the program will hold it: 0.99999999 becomes 1."""
   try:
     return array.array("f", [value])[0]
   except OverflowError:  # an int beyond any float
@@ -266,78 +196,73 @@ def _float32(value: float) -> float:
 
 
 def _check_together(config: ConfigDict) -> None:
-  if config.data.files and config.data.manual_dir:
-    raise UsageError(
-      "config.data.files and config.data.manual_dir are both set; files are one's "
-      "own, and manual_dir holds those of config.data.name: leave one of them empty"
-    )
+  c = config
+  _require(
+    not (c.data.files and c.data.manual_dir),
+    "config.data.files and config.data.manual_dir are both set; files are one's own, and "
+    "manual_dir holds those of config.data.name: leave one of them empty",
+  )
   for name in ("num", "eval_every"):
-    if not (config[f"{name}_epochs"] or config[f"{name}_steps"]):
-      raise UsageError(
-        f"config.{name}_epochs and config.{name}_steps are both 0; set one of them above 0"
-      )
-  if config.loss.smallest_probability and config.loss.name != "softmax_cross_entropy":
-    raise UsageError(
-      f"config.loss.smallest_probability is {config.loss.smallest_probability} but must be 0 "
-      f"with the loss {config.loss.name!r}, which has no softmax to clip"
+    _require(
+      c[f"{name}_epochs"] or c[f"{name}_steps"],
+      f"config.{name}_epochs and config.{name}_steps are both 0; set one of them above 0",
     )
-  if config.schedule.name in ("step", "exponential") and not (
-    config.schedule.decay_every_epochs or config.schedule.decay_every_steps
-  ):
-    raise UsageError(
-      f"config.schedule.name is {config.schedule.name!r}, so config.schedule.decay_every_epochs "
-      "or config.schedule.decay_every_steps must be above 0"
-    )
-  if config.augment.rotation_for_those and not config.augment.rotation_of:
-    raise UsageError(
-      f"config.augment.rotation_for_those is {config.augment.rotation_for_those}, but no classes "
-      "are given in config.augment.rotation_of"
-    )
-  if config.optimizer.name == "schedule_free":
-    _check_schedule_free(config)
-  if config.optimizer.name == "lbfgs":
-    _check_lbfgs(config)
+  _require(
+    not c.loss.smallest_probability or c.loss.name == "softmax_cross_entropy",
+    f"config.loss.smallest_probability is {c.loss.smallest_probability} but must be 0 with the "
+    f"loss {c.loss.name!r}, which has no softmax to clip",
+  )
+  decays = c.schedule.decay_every_epochs or c.schedule.decay_every_steps
+  _require(
+    decays or c.schedule.name not in ("step", "exponential"),
+    f"config.schedule.name is {c.schedule.name!r}, so config.schedule.decay_every_epochs or "
+    "config.schedule.decay_every_steps must be above 0",
+  )
+  _require(
+    c.augment.rotation_of or not c.augment.rotation_for_those,
+    f"config.augment.rotation_for_those is {c.augment.rotation_for_those}, but no classes are "
+    "given in config.augment.rotation_of",
+  )
+  if c.optimizer.name == "schedule_free":
+    _check_schedule_free(c)
+  if c.optimizer.name == "lbfgs":
+    _check_lbfgs(c)
 
 
 def _check_schedule_free(config: ConfigDict) -> None:
-  if not config.optimizer.b1:
-    raise UsageError(
-      "config.optimizer.b1 is 0 but must be above 0 with optimizer 'schedule_free', "
-      "which divides by it"
-    )
-  if config.optimizer.max_norm:
-    raise UsageError(
-      f"config.optimizer.max_norm is {config.optimizer.max_norm} but must be 0 with optimizer "
-      "'schedule_free', whose average is not over weights that were scaled down"
-    )
+  _require(
+    config.optimizer.b1,
+    "config.optimizer.b1 is 0 but must be above 0 with optimizer 'schedule_free', which divides "
+    "by it",
+  )
+  _require(
+    not config.optimizer.max_norm,
+    f"config.optimizer.max_norm is {config.optimizer.max_norm} but must be 0 with optimizer "
+    "'schedule_free', whose average is not over weights that were scaled down",
+  )
 
 
 def _check_lbfgs(config: ConfigDict) -> None:
-  off = {
-    "optimizer.weight_decay": config.optimizer.weight_decay,
-    "optimizer.clip_norm": config.optimizer.clip_norm,
-    "loss.adversarial_radius": config.loss.adversarial_radius,
-    "model.dropout": config.model.dropout,
-    "model.input_dropout": config.model.input_dropout,
-    **{f"augment.{name}": config.augment[name] for name in AUGMENTATIONS},
-  }
-  for name, value in off.items():
-    if value:
-      raise UsageError(
-        f"config.{name} is {value!r} but must be 0 with optimizer 'lbfgs', whose line search "
-        "needs the same deterministic loss at every trial point"
-      )
-  if config.model.norm == "batch":
-    raise UsageError("config.model.norm is 'batch', which optimizer 'lbfgs' cannot train")
-  if (
-    config.schedule.name != "constant"
-    or config.schedule.warmup_epochs
-    or config.schedule.warmup_steps
-  ):
-    raise UsageError(
-      "config.schedule must be 'constant' without warm-up with optimizer 'lbfgs', whose line "
-      "search finds the length of each step"
+  values, off = flatten(config), [f"augment.{name}" for name in AUGMENTATIONS]
+  off += ["optimizer.weight_decay", "optimizer.clip_norm", "loss.adversarial_radius"]
+  for name in [*off, "model.dropout", "model.input_dropout"]:
+    _require(
+      not values[name],
+      f"config.{name} is {values[name]!r} but must be 0 with optimizer 'lbfgs', whose line search "
+      "needs the same deterministic loss at every trial point",
     )
+  batch_norm = config.model.norm == "batch"
+  _require(not batch_norm, "config.model.norm is 'batch', which optimizer 'lbfgs' cannot train")
+  _require(
+    config.schedule.name == "constant" and not duration(config.schedule, "warmup", 1),
+    "config.schedule must be 'constant' without warm-up with optimizer 'lbfgs', whose line search "
+    "finds the length of each step",
+  )
+
+
+def _require(holds: Any, message: str) -> None:
+  if not holds:
+    raise UsageError(message)
 
 
 def duration(section: ConfigDict, name: str, steps_per_epoch: int) -> int:
@@ -351,6 +276,19 @@ def duration(section: ConfigDict, name: str, steps_per_epoch: int) -> int:
   return max(1, round(epochs * steps_per_epoch))
 
 
+class Length(NamedTuple):
+  """How long a run is, in optimizer steps."""
+
+  steps_per_epoch: int
+  total_steps: int
+
+
+def run_length(config: ConfigDict, num_train: int) -> Length:
+  """Returns the length of a run with that many training examples."""
+  per_epoch = num_train // config.batch_size
+  return Length(per_epoch, config.num_steps or round(config.num_epochs * per_epoch))
+
+
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
   """Returns {'optimizer.name': 'adam', ...}: dotted field names (a ConfigDict sorts)."""
   flat = {}
@@ -360,6 +298,18 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     else:
       flat[f"{prefix}{key}"] = value
   return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> ConfigDict:
+  """Undoes `flatten`."""
+  tree: dict[str, Any] = {}
+  for name, value in flat.items():
+    *sections, leaf = name.split(".")
+    section = tree
+    for key in sections:
+      section = section.setdefault(key, {})
+    section[leaf] = value
+  return ConfigDict(tree)
 
 
 def to_json(config: ConfigDict) -> str:

@@ -1,13 +1,16 @@
-"""Distortions of images, as a pure function of a key: elastic and affine, sampled once.
+"""Changed images to train on, as pure functions of a key.
 
 Elastic distortions follow Simard, Steinkraus & Platt, "Best practices for convolutional neural
-networks applied to visual document analysis", 2003; the affine ones, with a smaller rotation for
-some classes, Ciresan et al., "Deep, big, simple neural nets for handwritten digit recognition",
-2010. An image is sampled at `matrix @ (pixel - centre) + centre + offset + displacement`, once for
-both kinds, by bilinear interpolation; outside of the image there is background, 0.
+networks applied to visual document analysis", 2003. The affine ones, with a smaller rotation for
+some classes, follow Ciresan et al., "Deep, big, simple neural nets for handwritten digit
+recognition", 2010. Both are one bilinear sampling of the image, at the points
+
+    matrix @ (pixel - centre) + centre + offset + displacement
+
+Outside of the image there is background, 0.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -15,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.ndimage import map_coordinates
 from ml_collections import ConfigDict
+
+from mnist_mlp.core.spec import Examples
 
 
 class Affine(NamedTuple):
@@ -25,34 +30,52 @@ class Affine(NamedTuple):
 
 
 def distort(
-  key: jax.Array,
-  images: jax.Array,
-  labels: jax.Array,
-  config: ConfigDict,
-  strengths: Mapping[str, jax.Array | float],
+  key: jax.Array, batch: Examples, config: ConfigDict, strengths: Mapping[str, jax.Array | float]
 ) -> jax.Array:
-  """Distorts every image in a way of its own.
+  """Distorts every image of a batch in a way of its own.
 
   Args:
     key: decides everything that is random.
-    images: [B, H, W, C], uint8, or float in 0..255.
-    labels: int32 [B], for the classes that have a rotation range of their own.
-    config: `config.augment`; static. Its strengths only say which distortions are on, by not
-      being 0.
-    strengths: the values of those that are on, by field name; may be traced.
+    batch: images [B, H, W, C], uint8, or float in 0..255; labels for the classes that have a
+      rotation range of their own.
+    config: `config.augment`; static. A strength in it that is 0 switches its distortion off.
+    strengths: the values of the strengths, by field name; may be traced.
 
   Returns:
     float32 [B, H, W, C], in 0..255.
   """
-  _, height, width, _ = images.shape
+  shape = batch.images.shape
   elastic_key, affine_key = jax.random.split(key)
-  affine = draw_affine(affine_key, labels, config, strengths)
-  rows, columns = affine_coordinates(affine, height, width)
+  affine = draw_affine(affine_key, batch.labels, config, strengths)
+  rows, columns = affine_coordinates(affine, *shape[1:3])
   if config.elastic_alpha:
-    noise = draw_noise(elastic_key, images.shape, config.elastic_sigma)
-    fields = strengths["elastic_alpha"] * smooth(noise, images.shape, config.elastic_sigma)
+    noise = draw_noise(elastic_key, shape, config.elastic_sigma)
+    fields = strengths["elastic_alpha"] * smooth(noise, shape, config.elastic_sigma)
     rows, columns = rows + fields[0], columns + fields[1]
-  return sample(images, rows, columns)
+  return sample(batch.images, rows, columns)
+
+
+def move_uphill(
+  images: jax.Array, total_loss: Callable[[jax.Array], jax.Array], radius: float
+) -> jax.Array:
+  """Moves each image along the gradient of its loss: adversarial images to train on.
+
+  Goodfellow, Shlens & Szegedy, "Explaining and harnessing adversarial examples", 2015. The length
+  of a move is Euclidean, as Miyato et al. compare it in "Distributional smoothing with virtual
+  adversarial training", 2016.
+
+  Args:
+    images: [B, H, W, C] in 0..255.
+    total_loss: from images, float32, to the sum of their losses.
+    radius: length of each move, in units of a pixel's whole range.
+
+  Returns:
+    float32 [B, H, W, C]; pixels may leave 0..255.
+  """
+  images = images.astype(jnp.float32)
+  slopes = jax.grad(total_loss)(images)
+  lengths = jnp.sqrt(jnp.square(slopes).sum((1, 2, 3), keepdims=True))
+  return images + 255.0 * radius * slopes / jnp.maximum(lengths, 1e-12)
 
 
 def draw_affine(
@@ -60,8 +83,8 @@ def draw_affine(
 ) -> Affine:
   """Draws an affine map for each example, each number uniformly within plus or minus its strength.
 
-  The digit is scaled on each axis, then sheared along its rows, then rotated, all about the
-  image's centre, then shifted; the result is the inverse, from a distorted image to its original.
+  An image is scaled on each axis, then sheared along its rows, then rotated, all about its centre,
+  then shifted. The map that is returned is the inverse: from a distorted image to its original.
 
   Args:
     key: decides everything that is random.
@@ -104,9 +127,9 @@ def affine_coordinates(affine: Affine, height: int, width: int) -> tuple[jax.Arr
 def draw_noise(key: jax.Array, shape: tuple[int, ...], sigma: float) -> jax.Array:
   """Draws displacements in (-1, 1) for points of a lattice, over the image and 3 sigma around it.
 
-  The lattice is as fine as the pixels for a sigma below 4, then has two points to a sigma: what is
-  finer, a Gaussian would smooth away, and drawing and smoothing are what takes longest here. Each
-  displacement is one of 256 equidistant values, as good as 2^32 where so many are added up.
+  For a sigma below 4 the lattice is as fine as the pixels. Above, it has two points to a sigma.
+  The Gaussian would smooth finer noise away, and noise takes the most time here. A displacement
+  is one of 256 equidistant values. More values would change nothing, since many are added up.
 
   Args:
     key: decides everything.
@@ -114,7 +137,7 @@ def draw_noise(key: jax.Array, shape: tuple[int, ...], sigma: float) -> jax.Arra
     sigma: width of the smoothing, pixels.
 
   Returns:
-    float32 [lattice rows, 2, B, lattice columns]: rows first, which `smooth` is fastest with.
+    float32 [lattice rows, 2, B, lattice columns]. Rows come first because `smooth` is fastest then.
   """
   batch, height, width, _ = shape
   shape = (len(_lattice(height, sigma)), 2, batch, len(_lattice(width, sigma)))
@@ -127,8 +150,9 @@ def draw_noise(key: jax.Array, shape: tuple[int, ...], sigma: float) -> jax.Arra
 def smooth(noise: jax.Array, shape: tuple[int, ...], sigma: float) -> jax.Array:
   """Smooths noise by a Gaussian into one displacement of each pixel, (row, column).
 
-  Its spread does not depend on the lattice: it is that of noise on every pixel. A product with a
-  banded matrix from each side: on two CPU cores 40 times as fast as convolutions.
+  The spread of the result does not depend on the lattice: it is that of noise on every pixel. The
+  smoothing is a product with a banded matrix from each side, which takes a fortieth of the time of
+  convolutions on two CPU cores.
 
   Args:
     noise: of `draw_noise` for the same shape and sigma.

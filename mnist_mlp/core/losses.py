@@ -1,4 +1,4 @@
-"""Losses per example, and the L2 penalty."""
+"""The loss of each example, and the L2 penalty."""
 
 import math
 from typing import Any
@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+# From logits and targets, float32 [batch, classes], to losses, float32 [batch], which sum over the
+# classes. The cross-entropies are in nats.
 LOSSES = {
   "softmax_cross_entropy": optax.softmax_cross_entropy,
   "sigmoid_cross_entropy": lambda logits, targets: optax.sigmoid_binary_cross_entropy(
@@ -18,51 +20,37 @@ LOSSES = {
 
 
 def per_example(
-  name: str,
-  logits: jax.Array,
-  labels: jax.Array,
-  label_smoothing: jax.Array | float = 0.0,
-  mean_over_classes: bool = False,
-  smallest_probability: float = 0.0,
+  config: ConfigDict, logits: jax.Array, labels: jax.Array, label_smoothing: jax.Array | float
 ) -> jax.Array:
   """Returns the loss of each example, float32 [batch].
 
   Args:
-    name: a key of LOSSES; the cross-entropies are in nats, and all sum over the classes.
+    config: `config.loss`. Its `label_smoothing` is not read.
     logits: float32 [batch, classes].
     labels: int32 [batch], in 0..classes - 1.
-    label_smoothing: share of the one-hot target that is spread evenly over all classes
-      (Szegedy et al. 2016, section 7).
-    mean_over_classes: divides by the number of classes.
-    smallest_probability: of softmax_cross_entropy; clips probabilities to it, and to 1 minus it.
-      What is clipped has no gradient: the worst mistakes are given up, unless others take them
-      along. 0 is off.
+    label_smoothing: share of the target that is spread evenly over all classes; may be traced
+      (Szegedy et al., "Rethinking the Inception architecture", 2016, section 7).
   """
   num_classes = logits.shape[-1]
   targets = optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)
-  if smallest_probability:
-    bounds = math.log(smallest_probability), math.log1p(-smallest_probability)
-    loss = -(targets * jnp.clip(jax.nn.log_softmax(logits), *bounds)).sum(-1)
+  if config.smallest_probability:
+    loss = _clipped_cross_entropy(logits, targets, config.smallest_probability)
   else:
-    loss = LOSSES[name](logits, targets)
-  return loss / num_classes if mean_over_classes else loss
+    loss = LOSSES[config.name](logits, targets)
+  return loss / num_classes if config.mean_over_classes else loss
 
 
-def configured(
-  config: ConfigDict, logits: jax.Array, labels: jax.Array, label_smoothing: jax.Array | float
-) -> jax.Array:
-  """Returns `per_example` as `config.loss` has it, but for the smoothing, which may be traced."""
-  return per_example(
-    config.name,
-    logits,
-    labels,
-    label_smoothing,
-    config.mean_over_classes,
-    config.smallest_probability,
-  )
+def _clipped_cross_entropy(logits: jax.Array, targets: jax.Array, smallest: float) -> jax.Array:
+  """Softmax cross-entropy of probabilities that are clipped to [smallest, 1 - smallest].
+
+  A clipped probability has no gradient. So an example whose class is given less than `smallest` no
+  longer teaches the net, unless other examples raise that probability again.
+  """
+  bounds = math.log(smallest), math.log1p(-smallest)
+  return -(targets * jnp.clip(jax.nn.log_softmax(logits), *bounds)).sum(-1)
 
 
 def l2_penalty(params: Any, strength: jax.Array | float) -> jax.Array:
-  """Returns strength / 2 * the sum of squares of all kernels (biases and norms are free)."""
+  """Returns strength / 2 * the sum of squares of all kernels, not of biases and norms."""
   kernels = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim >= 2]
   return 0.5 * strength * sum(jnp.vdot(kernel, kernel) for kernel in kernels)

@@ -1,135 +1,150 @@
-"""Optax chains and schedules from the config, with the numbers that a sweep varies injected.
+"""Optimizers and schedules, made of Optax's parts.
 
-Every scalar of `config.optimizer` becomes an entry of the optimizer state (through
-`optax.inject_hyperparams`) rather than a constant of the program: runs that differ only in them
-share one compiled program, and a population holds one value for each member. The schedule is a
-shape between 0 and 1, so that the peak learning rate stays such a scalar.
+`optax.inject_hyperparams` makes every number of `config.optimizer` an entry of the optimizer's
+state instead of a constant of the program (see traced.py). The schedule is a shape between 0 and 1,
+so that the peak learning rate remains such a number.
 """
 
-from collections.abc import Mapping
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
+from optax import GradientTransformation, GradientTransformationExtraArgs
 
-from mnist_mlp.config import duration
+from mnist_mlp.config import Length, duration
+from mnist_mlp.core.traced import HYPERPARAMETERS, Hyperparameters
 
-# The scalars of config.optimizer that are injected.
-HYPERPARAMETERS = (
-  "learning_rate",
-  "weight_decay",
-  "momentum",
-  "b1",
-  "b2",
-  "eps",
-  "rms_decay",
-  "clip_norm",
-)
 
+class Parts(NamedTuple):
+  """What optimizers are made of. The numbers may be traced."""
+
+  h: Hyperparameters
+  rate: Callable[[Any], Any]  # step -> learning rate
+  adam: GradientTransformation  # Kingma & Ba, "Adam", 2015
+  decay: GradientTransformation  # decoupled weight decay of the kernels
+  descend: GradientTransformation  # multiplies by minus the learning rate
+
+
+# Each optimizer is a chain, in this order. lbfgs is none: see `_transformation`.
+OPTIMIZERS: dict[str, Callable[[Parts], tuple[GradientTransformation, ...]]] = {
+  "sgd": lambda p: (p.decay, p.descend),
+  "momentum": lambda p: (optax.trace(p.h.momentum), p.decay, p.descend),
+  "nesterov": lambda p: (optax.trace(p.h.momentum, nesterov=True), p.decay, p.descend),
+  "adam": lambda p: (p.adam, p.decay, p.descend),
+  "adamw": lambda p: (p.adam, p.decay, p.descend),
+  "nadamw": lambda p: (_nesterov_adam(p.h), p.decay, p.descend),
+  "rmsprop": lambda p: (optax.scale_by_rms(p.h.rms_decay, p.h.eps), p.decay, p.descend),
+  "adagrad": lambda p: (optax.scale_by_rss(eps=p.h.eps), p.decay, p.descend),
+  "lion": lambda p: (optax.scale_by_lion(p.h.b1, p.h.b2), p.decay, p.descend),
+  "lamb": lambda p: (p.adam, p.decay, optax.scale_by_trust_ratio(), p.descend),
+  "muon": lambda p: (_muon(p),),
+  "schedule_free": lambda p: (_schedule_free(p),),
+}
+
+# These have weight decay in their chain even if it is 0, as their authors describe them. The others
+# have it only if the config asks for it.
 _DECAYED = ("adamw", "nadamw", "lion", "lamb", "muon", "schedule_free")
 
 
-def create_schedule(config: ConfigDict, total_steps: int, steps_per_epoch: int) -> optax.Schedule:
-  """Returns the schedule's shape: step (int) -> learning rate over its peak, in [0, 1].
+def create_optimizer(
+  config: ConfigDict, length: Length, hyperparameters: Mapping[str, Any] | None = None
+) -> GradientTransformationExtraArgs:
+  """Returns the optimizer that `config.optimizer` and `config.schedule` describe.
 
-  constant, step and exponential follow a linear warm-up; cosine is `warmup_cosine_decay_schedule`;
-  one_cycle is Smith & Topin 2017 with cosine slopes, rising for the warm-up (30% of the steps if
-  none is given) from 1/25 of the peak.
+  Its `update` also takes value, grad and value_fn, which only lbfgs uses.
+
+  Args:
+    config: the whole config.
+    length: of the run, for the schedule.
+    hyperparameters: the numbers that the state starts with, float32 [] by the names of
+      HYPERPARAMETERS, may be traced. By default they are the config's.
   """
-  c = config.schedule
-  warmup = min(duration(c, "warmup", steps_per_epoch), total_steps - 1)
-  every = max(1, duration(c, "decay_every", steps_per_epoch))  # 0 where no decay is asked for
+  numbers = hyperparameters or {name: float(config.optimizer[name]) for name in HYPERPARAMETERS}
+  create = optax.inject_hyperparams(_transformation, static_args=("config", "shape"))
+  return create(config=config.optimizer, shape=create_schedule(config, length), **numbers)
+
+
+def _transformation(
+  config, shape, learning_rate, weight_decay, momentum, b1, b2, eps, rms_decay, clip_norm
+) -> GradientTransformation:
+  """Returns the optimizer for numbers that may be traced. Optax passes them by their names."""
+  h = Hyperparameters(learning_rate, weight_decay, momentum, b1, b2, eps, rms_decay, clip_norm)
+  if config.name == "lbfgs":
+    return optax.lbfgs(memory_size=config.memory_size)
+  decays = config.name in _DECAYED or config.weight_decay
+  rate = functools.partial(_rate, h.learning_rate, shape)
+  parts = Parts(
+    h=h,
+    rate=rate,
+    adam=optax.scale_by_adam(h.b1, h.b2, h.eps),
+    decay=optax.add_decayed_weights(h.weight_decay, _kernels) if decays else optax.identity(),
+    descend=optax.scale_by_learning_rate(rate),
+  )
+  clip = (optax.clip_by_global_norm(h.clip_norm),) if config.clip_norm else ()
+  return optax.chain(*clip, *OPTIMIZERS[config.name](parts))
+
+
+def _rate(peak: Any, shape: optax.Schedule, step: Any) -> Any:
+  return peak * shape(step)
+
+
+def _nesterov_adam(h: Hyperparameters) -> GradientTransformation:
+  """Dozat, "Incorporating Nesterov momentum into Adam", 2016."""
+  return optax.scale_by_adam(h.b1, h.b2, h.eps, nesterov=True)
+
+
+def _muon(p: Parts) -> GradientTransformation:
+  """Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024."""
+  return optax.contrib.muon(
+    p.rate,
+    beta=p.h.momentum,
+    weight_decay=p.h.weight_decay,
+    weight_decay_mask=_kernels,
+    adam_b1=p.h.b1,
+    adam_b2=p.h.b2,
+  )
+
+
+def _schedule_free(p: Parts) -> GradientTransformation:
+  """Defazio et al., "The road less scheduled", 2024, around Adam without its first moment."""
+  rms = optax.scale_by_rms(p.h.b2, p.h.eps, eps_in_sqrt=False, bias_correction=True)
+  return optax.contrib.schedule_free(optax.chain(rms, p.decay, p.descend), p.rate, p.h.b1)
+
+
+def _kernels(params: Any) -> Any:
+  return jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
+
+
+def create_schedule(config: ConfigDict, length: Length) -> optax.Schedule:
+  """Returns the schedule's shape: step (int) -> learning rate divided by its peak, in [0, 1].
+
+  constant, step and exponential follow a linear warm-up; cosine is `warmup_cosine_decay_schedule`.
+  one_cycle (Smith & Topin, "Super-convergence", 2017) has cosine slopes and rises from 1/25 of the
+  peak during the warm-up, which is 30% of the steps if the config gives none.
+  """
+  c, total_steps = config.schedule, length.total_steps
+  warmup = min(duration(c, "warmup", length.steps_per_epoch), total_steps - 1)
   if c.name == "cosine":
     return optax.warmup_cosine_decay_schedule(
       0.0 if warmup else 1.0, 1.0, warmup, max(total_steps, 1), c.final_scale
     )
   if c.name == "one_cycle":
-    return optax.cosine_onecycle_schedule(
-      # Optax rounds the share down to steps: half a step more keeps it from losing one.
-      total_steps,
-      1.0,
-      pct_start=(warmup + 0.5) / total_steps if warmup else 0.3,
-    )
-  shapes = {
+    # Optax rounds the share down to steps: half a step more keeps it from losing one.
+    rising = (warmup + 0.5) / total_steps if warmup else 0.3
+    return optax.cosine_onecycle_schedule(total_steps, 1.0, pct_start=rising)
+  every = max(1, duration(c, "decay_every", length.steps_per_epoch))  # 0 if it does not decay.
+  shape = {
     "constant": optax.constant_schedule(1.0),
     "step": optax.exponential_decay(1.0, every, c.decay_rate, staircase=True),
     "exponential": optax.exponential_decay(1.0, every, c.decay_rate),
-  }
+  }[c.name]
   if not warmup:
-    return shapes[c.name]
-  return optax.join_schedules([optax.linear_schedule(0.0, 1.0, warmup), shapes[c.name]], [warmup])
-
-
-def create_optimizer(
-  config: ConfigDict,
-  total_steps: int,
-  steps_per_epoch: int,
-  hyperparameters: Mapping[str, jax.Array] | None = None,
-) -> optax.GradientTransformationExtraArgs:
-  """Returns the optimizer that `config.optimizer` and `config.schedule` describe.
-
-  Its state's `hyperparams` maps each name of HYPERPARAMETERS to a float32 scalar: the config's, or
-  those given, which may be traced. Its `update` takes value, grad and value_fn besides, which only
-  lbfgs uses.
-  """
-  scalars = hyperparameters or {name: float(config.optimizer[name]) for name in HYPERPARAMETERS}
-  return optax.inject_hyperparams(_chain, static_args=("config", "shape"))(
-    config=config.optimizer, shape=create_schedule(config, total_steps, steps_per_epoch), **scalars
-  )
-
-
-def _chain(
-  config, shape, learning_rate, weight_decay, momentum, b1, b2, eps, rms_decay, clip_norm
-) -> optax.GradientTransformation:
-  """Returns the chain for scalars that may be traced; `config` and `shape` are static."""
-  if config.name == "lbfgs":
-    return optax.lbfgs(memory_size=config.memory_size)
-
-  def rate(step):
-    return learning_rate * shape(step)
-
-  decay = (
-    optax.add_decayed_weights(weight_decay, mask=_kernels)
-    if config.name in _DECAYED or config.weight_decay
-    else optax.identity()
-  )
-  step = optax.scale_by_learning_rate(rate)
-  adam = optax.scale_by_adam(b1, b2, eps)
-  # The second moment alone: schedule_free interpolates where Adam has its first moment.
-  rms = optax.scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True)
-  chains = {
-    "sgd": lambda: (decay, step),
-    "momentum": lambda: (optax.trace(momentum), decay, step),
-    "nesterov": lambda: (optax.trace(momentum, nesterov=True), decay, step),
-    "adam": lambda: (adam, decay, step),
-    "adamw": lambda: (adam, decay, step),
-    "nadamw": lambda: (optax.scale_by_adam(b1, b2, eps, nesterov=True), decay, step),
-    "rmsprop": lambda: (optax.scale_by_rms(rms_decay, eps), decay, step),
-    "adagrad": lambda: (optax.scale_by_rss(eps=eps), decay, step),
-    "lion": lambda: (optax.scale_by_lion(b1, b2), decay, step),
-    "lamb": lambda: (adam, decay, optax.scale_by_trust_ratio(), step),
-    "muon": lambda: (
-      optax.contrib.muon(
-        rate,
-        beta=momentum,
-        weight_decay=weight_decay,
-        weight_decay_mask=_kernels,
-        adam_b1=b1,
-        adam_b2=b2,
-      ),
-    ),
-    "schedule_free": lambda: (
-      optax.contrib.schedule_free(optax.chain(rms, decay, step), rate, b1),
-    ),
-  }
-  clip = (optax.clip_by_global_norm(clip_norm),) if config.clip_norm else ()
-  return optax.chain(*clip, *chains[config.name]())
-
-
-def _kernels(params: Any) -> Any:
-  return jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
+    return shape
+  return optax.join_schedules([optax.linear_schedule(0.0, 1.0, warmup), shape], [warmup])
 
 
 def evaluation_params(config: ConfigDict, params: Any, opt_state: Any) -> Any:
@@ -142,13 +157,13 @@ def evaluation_params(config: ConfigDict, params: Any, opt_state: Any) -> Any:
 def project_max_norm(params: Any, largest: float) -> Any:
   """Scales down the incoming weights of every unit whose norm exceeds `largest`.
 
-  Kernels are float32 [inputs, units]; Srivastava et al. 2014, section 5.1.
+  Srivastava et al., "Dropout", 2014, section 5.1. Kernels are float32 [inputs, units].
   """
+  return jax.tree.map(functools.partial(_project_kernel, largest), params)
 
-  def project(leaf):
-    if leaf.ndim < 2:
-      return leaf
-    norms = jnp.linalg.norm(leaf, axis=0, keepdims=True)
-    return leaf * jnp.minimum(1.0, largest / jnp.maximum(norms, 1e-12))
 
-  return jax.tree.map(project, params)
+def _project_kernel(largest: float, leaf: jax.Array) -> jax.Array:
+  if leaf.ndim < 2:
+    return leaf
+  norms = jnp.linalg.norm(leaf, axis=0, keepdims=True)
+  return leaf * jnp.minimum(1.0, largest / jnp.maximum(norms, 1e-12))

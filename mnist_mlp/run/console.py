@@ -2,21 +2,26 @@
 
 import shutil
 import sys
+from typing import Any
+
+from etils import epy
+
+with epy.lazy_imports():  # A log file needs no bar.
+  import tqdm
 
 
 class Console:
-  """Prints lines, and on a terminal keeps a bar with examples per second and time left below."""
+  """Prints lines. On a terminal, a bar below them shows examples a second and the time left."""
 
-  def __init__(self):
-    """No bar yet."""
-    self._bar = None
+  def __init__(self, quiet: bool = False):
+    """Shows nothing at all if it is quiet, as for the members of a sweep."""
+    self._quiet = quiet
+    self._bar: Any = None
 
   def start_bar(self, examples: int, done: int) -> None:
     """Shows the bar for `examples` in all, `done` of them before, if stderr is a terminal."""
-    if sys.stderr.isatty():
-      from tqdm import tqdm  # Here because a log file needs none.
-
-      self._bar = tqdm(
+    if not self._quiet and sys.stderr.isatty():
+      self._bar = tqdm.tqdm(
         total=examples,
         initial=done,
         unit=" examples",
@@ -40,6 +45,8 @@ class Console:
 
   def line(self, text: str) -> None:
     """Prints a line, above the bar if there is one."""
+    if self._quiet:
+      return
     if self._bar is not None:
       self._bar.write(text, file=sys.stdout)
     else:

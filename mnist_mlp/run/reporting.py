@@ -1,4 +1,4 @@
-"""What a run reports, to the terminal, to TensorBoard and to metrics.jsonl; it decides nothing."""
+"""What a run reports, to the terminal, to TensorBoard and to metrics.jsonl. It decides nothing."""
 
 import time
 from collections.abc import Mapping
@@ -8,69 +8,60 @@ import jax
 import numpy as np
 from clu import parameter_overview
 from clu.asynclib import AsyncError
+from etils import epy
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp import config as config_lib
-from mnist_mlp.core import steps
-from mnist_mlp.data.dataset import Dataset
+from mnist_mlp import data
+from mnist_mlp.core import augment
+from mnist_mlp.core.spec import Examples
 from mnist_mlp.errors import Interrupted, RunError
-from mnist_mlp.run import tensorboard as summaries
-from mnist_mlp.run.console import Console
-from mnist_mlp.run.workdir import Workdir
+from mnist_mlp.run import tensorboard
+from mnist_mlp.run.hparams import hparams_of
+from mnist_mlp.run.loop import Measured
+from mnist_mlp.run.run import Run
 
-# A run writes weight histograms about so many times, since each takes as long as many a step.
+with epy.lazy_imports():  # matplotlib is needed at the end, and takes half a second.
+  from mnist_mlp.run import figures
+
+# A run writes weight histograms about so many times: each takes as long as many a step.
 _HISTOGRAMS = 5
 
 
 class Reporter:
   """The reports of one start of a run. Use as a context manager: leaving it flushes and closes."""
 
-  def __init__(
-    self,
-    config: ConfigDict,
-    folder: Workdir,
-    dataset: Dataset,
-    length: steps.Length,
-    console: Console,
-    first_step: int,
-    *,
-    pictures: bool = True,
-  ):
+  def __init__(self, run: Run, first_step: int, *, pictures: bool = True):
     """Opens TensorBoard's writer.
 
     Args:
-      config: that of the run, like `folder`, `dataset` and `length`.
-      folder: gets the events and metrics.jsonl.
-      dataset: what is trained on.
-      length: of the run.
-      console: gets the lines.
+      run: what is reported on.
       first_step: the step from which this start of the run goes on.
-      pictures: whether to write histograms and figures, as costly as many a step.
+      pictures: whether to write histograms and figures, which cost as much as many steps.
     """
-    self._config, self._folder, self._dataset = config, folder, dataset
-    self._length, self.console = length, console
+    self._run, self._config, self._console = run, run.config, run.console
     self._first_step = self._last_step = first_step
     self._last_time = time.perf_counter()
     self._last_histogram = 0
     self._pictures_wanted = pictures
-    self.rate = 0.0  # examples per second, between the last two evaluations
+    self.rate = 0.0  # examples a second, between the last two evaluations
     # What was reported at the step from which the run goes on is not reported again.
-    self._writer = summaries.create_writer(
-      folder.path, first_step=first_step + 1 if first_step else 0
+    self._writer = tensorboard.create_writer(
+      run.folder.path, first_step=first_step + 1 if first_step else 0
     )
 
   def __enter__(self) -> "Reporter":
     """Returns itself."""
     return self
 
-  def __exit__(self, kind, error, _) -> None:
-    """Closes the writer; tells TensorBoard how it ended, unless the run will go on.
+  def __exit__(self, kind: Any, error: Any, _: Any) -> None:
+    """Closes the writer; tells TensorBoard how the run ended, unless it will go on.
 
     Raises:
       RunError: TensorBoard's events could not be written.
     """
     if isinstance(error, AsyncError):
-      self.console.stop_bar()
+      self._console.stop_bar()
       raise self._cannot_write(error) from error
     goes_on = kind is not None and (
       issubclass(kind, Interrupted) or not issubclass(kind, Exception)
@@ -83,75 +74,71 @@ class Reporter:
     Raises:
       RunError: TensorBoard's events could not be written.
     """
-    self.console.stop_bar()
+    self._console.stop_bar()
     try:
       self._writer.close()
     except AsyncError as error:
       raise self._cannot_write(error) from error
     if status:
-      summaries.write_session_end(self._folder.path, status)
+      tensorboard.write_session_end(self._run.folder.path, status)
 
   def _cannot_write(self, error: AsyncError) -> RunError:
-    return RunError(f"cannot write TensorBoard's events in {self._folder.path}: {error.__cause__}")
+    folder = self._run.folder.path
+    return RunError(f"cannot write TensorBoard's events in {folder}: {error.__cause__}")
 
-  def introduction(self, params: Any, devices: str) -> None:
-    """Says what is trained; in TensorBoard only at a run's first start.
+  def introduction(self, params: Any) -> None:
+    """Says what is trained; to TensorBoard only at a run's first start.
 
     Args:
-      params: at the first start those before the first step, for the histograms.
-      devices: in words.
+      params: the parameters now. At the first start their histograms are written.
     """
     overview = parameter_overview.get_parameter_overview(params, include_stats=False)
-    d = self._dataset
-    self.console.line(overview)
-    self.console.line(
+    run, d = self._run, self._run.dataset
+    self._console.line(overview)
+    self._console.line(
       f"{d.name}: {d.train.num_examples:,} training, {d.validation.num_examples:,} validation, "
-      f"{d.test.num_examples:,} test examples; on {devices}; in {self._folder.path}"
+      f"{d.test.num_examples:,} test examples; on {run.environment['devices']}; in "
+      f"{run.folder.path}"
     )
     if self._first_step == 0:
-      self._writer.write_hparams(summaries.hparams_of(self._config))
-      self._writer.write_texts(
-        0,
-        {
-          "config": f"```\n{config_lib.to_json(self._config)}\n```",
-          "parameters": f"```\n{overview}\n```",
-        },
-      )
+      self._writer.write_hparams(hparams_of(self._config))
+      texts = {"config": config_lib.to_json(self._config), "parameters": overview}
+      self._writer.write_texts(0, {tag: f"```\n{text}\n```" for tag, text in texts.items()})
       self._histograms(0, params)
     size = self._config.batch_size
-    self.console.start_bar(self._length.total_steps * size, self._first_step * size)
+    self._console.start_bar(run.timetable.total_steps * size, self._first_step * size)
 
   def start_clock(self, now: float) -> None:
     """Makes rates count from `now`, a `time.perf_counter()`: not from before compilation."""
     self._last_time = now
 
-  def evaluation(
-    self, step: int, train: Mapping, validation: Mapping | None, scalars: Mapping, params: Any
-  ) -> dict[str, float]:
+  def evaluation(self, step: int, measured: Measured, params: Any) -> dict[str, float]:
     """Reports an evaluation.
 
     Args:
       step: how many steps are done.
-      train: averages over the steps since the last evaluation.
-      validation: loss and accuracy of the validation split, if there is one.
-      scalars: what `steps.norms` gives, and the schedule's value.
+      measured: what it says.
       params: for the histograms.
 
     Returns:
       The row of metrics.jsonl: a function of config and data alone, without times.
     """
-    row = {"step": step, "epoch": step / self._length.steps_per_epoch}
-    row.update({f"train/{name}": float(value) for name, value in train.items()})
-    row.update({f"validation/{name}": float(value) for name, value in (validation or {}).items()})
-    row.update({f"train/{name}": float(value) for name, value in scalars.items()})
-    row["train/learning_rate"] = self._config.optimizer.learning_rate * row.pop("train/schedule")
-    self._folder.append_metrics(row)
+    row: dict[str, float] = {"step": step, "epoch": step / self._run.timetable.steps_per_epoch}
+    for split, values in (
+      ("train", measured.train),
+      ("validation", measured.validation or {}),
+      ("train", measured.scalars),
+    ):
+      row.update({f"{split}/{name}": float(value) for name, value in values.items()})
+    peak = self._config.optimizer.learning_rate
+    row["train/learning_rate"] = peak * row.pop("train/schedule")
+    self._run.folder.append_metrics(row)
     self._measure_rate(step)
     scalars = {name: value for name, value in row.items() if name not in ("step", "epoch")}
     self._writer.write_scalars(step, {**scalars, "train/examples_per_second": self.rate})
-    if step - self._last_histogram >= self._length.total_steps / _HISTOGRAMS:
+    if step - self._last_histogram >= self._run.timetable.total_steps / _HISTOGRAMS:
       self._histograms(step, params)
-    self.console.line(self._evaluation_line(row))
+    self._console.line(self._evaluation_line(row))
     return row
 
   def _measure_rate(self, step: int) -> None:
@@ -160,8 +147,8 @@ class Reporter:
     self._last_step, self._last_time = step, now
 
   def _evaluation_line(self, row: Mapping[str, float]) -> str:
-    total = self._length.total_steps
-    epochs = total / self._length.steps_per_epoch
+    total = self._run.timetable.total_steps
+    epochs = total / self._run.timetable.steps_per_epoch
     parts = [f"epoch {row['epoch']:>4.4g}/{epochs:.4g}  step {row['step']}/{total}"]
     for split in ("train", "validation"):
       if f"{split}/loss" in row:
@@ -178,75 +165,64 @@ class Reporter:
     # TensorBoard opens the first groups of tags by name, which are then those of test and train.
     self._writer.write_histograms(
       step,
-      {
-        "/".join(["weights", *(str(key.key) for key in path)]): np.asarray(leaf)
-        for path, leaf in flat
-      },
+      {"/".join(["weights", *(str(key.key) for key in path)]): np.asarray(x) for path, x in flat},
     )
     self._last_histogram = step
 
   def test(
-    self, metrics: Mapping, logits: np.ndarray, params: Any, best: Mapping | None
+    self, metrics: Mapping[str, Any], logits: np.ndarray, params: Any, best: Mapping | None
   ) -> dict[str, float]:
-    """Reports the test result, with pictures; returns it as result.json holds it."""
-    step, d = self._length.total_steps, self._dataset
+    """Reports the test result, with pictures; returns the result as result.json holds it.
+
+    Args:
+      metrics: loss and accuracy on the test split.
+      logits: float32 [N, classes], those of the test split.
+      params: the parameters that were tested, for the pictures.
+      best: step and accuracy of the best validation, if there was one.
+    """
+    step, d = self._run.timetable.total_steps, self._run.dataset
     result = {name: float(value) for name, value in metrics.items()}
     self._writer.write_scalars(step, {f"test/{name}": value for name, value in result.items()})
     if self._pictures_wanted:
       self._pictures(step, logits, params)
-    self.console.stop_bar()
+    self._console.stop_bar()
     if best:
-      self.console.line(
+      self._console.line(
         f"best validation accuracy {100 * best['accuracy']:.2f}%, at step {best['step']}"
       )
+    examples = d.test.num_examples
     wrong = int((logits.argmax(-1) != d.test.labels).sum())
-    self.console.line(
-      f"test: {100 * wrong / d.test.num_examples:.2f}% error, {wrong} of all "
-      f"{d.test.num_examples:,} images of {d.name} wrong; loss {result['loss']:.4f}"
+    self._console.line(
+      f"test: {100 * wrong / examples:.2f}% error, {wrong} of all {examples:,} images of {d.name} "
+      f"wrong; loss {result['loss']:.4f}"
     )
-    return {
-      **result,
-      "error_percent": 100 * wrong / d.test.num_examples,
-      "examples": d.test.num_examples,
-    }
+    return {**result, "error_percent": 100 * wrong / examples, "examples": examples}
 
   def _pictures(self, step: int, logits: np.ndarray, params: Any) -> None:
-    # Here because matplotlib is needed only now, and costs half a second.
-    from mnist_mlp.run import figures
-
-    test, names = self._dataset.test, self._dataset.class_names
+    d, test = self._run.dataset, self._run.dataset.test
+    kernel = np.asarray(params["Dense_0"]["kernel"])
+    predictions = logits.argmax(-1)
     drawn = {
-      "test/confusion_matrix": figures.confusion_matrix(test.labels, logits.argmax(-1), names),
-      "test/worst_mistakes": figures.worst_mistakes(test.images, test.labels, logits, names),
-      "weights/first_layer": figures.first_layer_weights(
-        np.asarray(params["Dense_0"]["kernel"]), self._dataset.image_shape
-      ),
+      "test/confusion_matrix": figures.confusion_matrix(test.labels, predictions, d.class_names),
+      "test/worst_mistakes": figures.worst_mistakes(test, logits, d.class_names),
+      "weights/first_layer": figures.first_layer_weights(kernel, d.image_shape),
     }
     if self._config.loss.name == "softmax_cross_entropy":
-      drawn["test/reliability"] = figures.reliability_diagram(
-        test.labels, np.asarray(jax.nn.softmax(logits))
-      )
+      probabilities = np.asarray(jax.nn.softmax(logits))
+      drawn["test/reliability"] = figures.reliability_diagram(test.labels, probabilities)
     if any(self._config.augment[name] for name in config_lib.AUGMENTATIONS):
-      drawn["train/distortions"] = distortions(self._config, self._dataset)
-    self._writer.write_images(
-      step, {tag: figures.to_image(figure)[None] for tag, figure in drawn.items()}
-    )
+      drawn["train/distortions"] = distortions(self._config, d)
+    images = {tag: figures.to_image(figure)[None] for tag, figure in drawn.items()}
+    self._writer.write_images(step, images)
 
 
-def distortions(config: ConfigDict, dataset: Dataset, count: int = 16) -> Any:
+def distortions(config: ConfigDict, dataset: data.Dataset, count: int = 16) -> Any:
   """Returns a figure of the first training image and `count` distortions of it, as the run's."""
-  from mnist_mlp.core import augment
-  from mnist_mlp.run import figures
-
-  images, labels = dataset.train
-  batch = np.repeat(images[:1], count, 0), np.repeat(labels[:1], count)
+  batch = Examples(*(np.repeat(array[:1], count, 0) for array in dataset.train))
   strengths = {name: config.augment[name] for name in config_lib.AUGMENTATIONS}
   # As one program: operation by operation it would be dozens to compile.
   distort = jax.jit(augment.distort, static_argnames="config")
   distorted = distort(
-    jax.random.key(config.seed),
-    *batch,
-    config=FrozenConfigDict(config.augment),
-    strengths=strengths,
+    jax.random.key(config.seed), batch, config=FrozenConfigDict(config.augment), strengths=strengths
   )
-  return figures.distortions(images[0], np.asarray(distorted))
+  return figures.distortions(dataset.train.images[0], np.asarray(distorted))

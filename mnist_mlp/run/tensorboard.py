@@ -5,9 +5,7 @@ here writes the same events with TensorBoard's protocol buffers. It takes the pl
 this module is imported before `clu.metric_writers` or `clu.periodic_actions`.
 """
 
-import hashlib
 import io
-import json
 import os
 import pathlib
 import socket
@@ -29,7 +27,7 @@ from tensorboard.plugins.text import summary_v2 as text_summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
-from mnist_mlp.config import flatten
+from mnist_mlp.run.hparams import hparams_of, setting_id
 
 _STATUSES = {"success": api_pb2.STATUS_SUCCESS, "failure": api_pb2.STATUS_FAILURE}
 _SESSION_END = ".session_end"
@@ -51,31 +49,6 @@ def create_writer(
     path.write_bytes(b"")  # a TensorBoard that is reading it could not go on if it were gone
   # Not CLU's default, whose LoggingWriter repeats each number and fails on histograms with a NaN.
   return metric_writers.AsyncMultiWriter([SummaryWriter(logdir, first_step=first_step)])
-
-
-def hparams_of(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
-  """Returns a config, nested or flat, as TensorBoard hyperparameters with dotted names.
-
-  Numbers, booleans and strings keep their type. A tuple becomes its length and its elements, so
-  that all columns of a sweep over widths and depths are numbers: 'model.features' of (512, 256) is
-  'model.features.length' 2, 'model.features.0' 512 and 'model.features.1' 256. None is left out: it
-  would turn a column of numbers into one of strings. Anything else becomes its `str`.
-  """
-  hparams = {}
-  for name, value in flatten(config).items():
-    if isinstance(value, tuple):
-      hparams[f"{name}.length"] = len(value)
-      hparams |= {f"{name}.{i}": element for i, element in enumerate(value)}
-    elif value is not None:
-      hparams[name] = value if isinstance(value, bool | int | float | str) else str(value)
-  return hparams
-
-
-def trial_id(config: Mapping[str, Any]) -> str:
-  """Returns 16 hexadecimal digits, the same for configs that differ only in `seed`."""
-  hparams = hparams_of(config)
-  hparams.pop("seed", None)
-  return hashlib.sha256(json.dumps(hparams, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def write_session_end(logdir: str | os.PathLike, status: str) -> None:
@@ -151,9 +124,9 @@ class SummaryWriter:
       self._events.write(step=step, summary=summary)
 
   def write_hparams(self, hparams: Mapping[str, Any]) -> None:
-    """Starts a session of TensorBoard's HParams; runs of one `trial_id` are one trial there."""
+    """Starts a session of TensorBoard's HParams, where runs of one setting make up one trial."""
     self._events.write(
-      step=0, summary=hparams_summary.hparams_pb(hparams_of(hparams), trial_id=trial_id(hparams))
+      step=0, summary=hparams_summary.hparams_pb(hparams_of(hparams), trial_id=setting_id(hparams))
     )
 
   def _unsupported(self, *args, **kwargs):

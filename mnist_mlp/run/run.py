@@ -1,0 +1,141 @@
+"""A run: a config that is trained in a workdir. What must be right before it starts."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from mnist_mlp import data
+from mnist_mlp.config import AUGMENTATIONS, Length, duration, run_length
+from mnist_mlp.core.spec import DataSpec
+from mnist_mlp.errors import RunError, UsageError
+from mnist_mlp.run import environment
+from mnist_mlp.run.console import Console, boxed
+from mnist_mlp.run.loop import Timetable
+from mnist_mlp.run.workdir import Workdir
+
+_MOST_STEPS = 2**31 - 1  # as an int32 counts them
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A config, the data that it is trained on, and the folder for what comes of it."""
+
+  config: ConfigDict
+  dataset: data.Dataset
+  folder: Workdir
+  console: Console
+  timetable: Timetable
+  environment: dict[str, Any]  # see `environment.describe`
+
+  @functools.cached_property
+  def static(self) -> FrozenConfigDict:
+    """The config as compiled programs take it."""
+    return FrozenConfigDict(self.config)
+
+  @functools.cached_property
+  def spec(self) -> DataSpec:
+    """What the net depends on of the data."""
+    return spec_of(self.config, self.dataset)
+
+  def about(self) -> dict[str, Any]:
+    """Returns what is kept beside the state in a checkpoint."""
+    return {"config": self.config.to_dict(), "environment": self.environment}
+
+  def warn_of_stand_in(self) -> None:
+    """Says in a box that the data are not the ones asked for, if that is so."""
+    name, wanted = self.dataset.name, self.dataset.stand_in_for
+    if wanted:
+      self.console.line(
+        boxed(
+          f"{wanted} could not be had: this run trains on {name} INSTEAD.\n"
+          f"Its results say nothing about {wanted}."
+        )
+      )
+
+
+def open_run(config: ConfigDict, folder: Workdir, console: Console) -> Run:
+  """Loads the data of a run, checks that they fit the config, and notes both in the folder.
+
+  Args:
+    config: a validated config.
+    folder: claimed for this config. If a run was started in it, it goes on with the same data.
+    console: gets the lines.
+
+  Raises:
+    UsageError: the config does not fit the data or the devices.
+    RunError: the data cannot be had, or are not those on which the run was started.
+  """
+  held = folder.read_json("dataset.json")
+  dataset = data.load(config.data, report=console.line, only=held["name"] if held else None)
+  check_same_data(folder, dataset)
+  timetable = Timetable.of(config, check_sizes(config, dataset))
+  folder.keep_config(config)  # First: what else a folder holds counts for this config alone.
+  folder.write_json("dataset.json", dataset.describe())
+  return Run(config, dataset, folder, console, timetable, environment.describe())
+
+
+def spec_of(config: ConfigDict, dataset: data.Dataset) -> DataSpec:
+  """Returns what a net depends on of a dataset; pixel statistics only if this config needs them."""
+  return dataset.spec(pixel_statistics=config.model.inputs == "standardized")
+
+
+def check_same_data(folder: Workdir, dataset: data.Dataset) -> None:
+  """Raises a RunError if the folder's run was started on other data."""
+  held = folder.read_json("dataset.json")
+  if held and held["fingerprint"] != dataset.fingerprint:
+    raise RunError(
+      f"the run in {folder.path} was started on other data of the name {dataset.name!r} "
+      f"(fingerprint {held['fingerprint']}, now {dataset.fingerprint}); use another --workdir"
+    )
+
+
+def check_sizes(config: ConfigDict, dataset: data.Dataset) -> Length:
+  """Returns the length of a run, once it is clear that its batches fit the data and the devices.
+
+  Raises:
+    UsageError: they do not.
+  """
+  _check_batches(config, dataset)
+  classes, chosen = dataset.num_classes, config.augment.rotation_of
+  if any(label >= classes for label in chosen):
+    raise UsageError(
+      f"config.augment.rotation_of is {chosen}, but the classes of {dataset.name!r} are 0 to "
+      f"{classes - 1}"
+    )
+  length = run_length(config, dataset.train.num_examples)
+  if not length.total_steps:
+    raise UsageError(f"config.num_epochs is {config.num_epochs}, which is less than one step")
+  if length.total_steps > _MOST_STEPS:
+    raise UsageError(
+      f"config.num_epochs is {config.num_epochs}, which is {length.total_steps:,} steps, but there "
+      f"can be {_MOST_STEPS:,} at most"
+    )
+  clean = duration(config.augment, "clean", length.steps_per_epoch)
+  if clean >= length.total_steps and any(config.augment[name] for name in AUGMENTATIONS):
+    raise UsageError(
+      f"config.augment leaves the last {clean:,} steps undistorted (clean_epochs, clean_steps), "
+      f"which are all {length.total_steps:,} of the run; lower that, or switch distortions off"
+    )
+  return length
+
+
+def _check_batches(config: ConfigDict, dataset: data.Dataset) -> None:
+  size, examples, devices = config.batch_size, dataset.train.num_examples, jax.device_count()
+  if size > examples:
+    raise UsageError(
+      f"config.batch_size is {size}, larger than the {examples} training examples of "
+      f"{dataset.name!r}"
+    )
+  if config.optimizer.name == "lbfgs" and size != examples:
+    raise UsageError(
+      f"config.batch_size is {size}, but optimizer 'lbfgs' needs the full batch, {examples}"
+    )
+  for name in ("batch_size", "eval_batch_size"):
+    if config[name] % devices:
+      raise UsageError(
+        f"config.{name} is {config[name]}, which the {devices} devices cannot share evenly; use a "
+        "multiple of their number"
+      )

@@ -1,6 +1,6 @@
 """Trains a sweep: python -m mnist_mlp.sweep --config=configs/sweep_learning_rate.py --workdir=DIR.
 
-A second start goes on with what the first one left; finished runs are kept. The workdir holds
+A second start goes on with what the first one left. Finished runs are kept. The workdir holds
 
     members/NAME/    a folder for each run, like that of any run
     populations/     what runs that train together remember of their common state, until their end
@@ -13,113 +13,140 @@ Several processes may fill one workdir, each with a slice of the points; for SLU
 """
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
+from etils import epy
 
 from mnist_mlp import sweeps
 from mnist_mlp.config import flatten
 from mnist_mlp.errors import UsageError, listing
-from mnist_mlp.run import cli as commandline
+from mnist_mlp.run import cli
+from mnist_mlp.run.config_files import load_config
+from mnist_mlp.run.console import Console
 from mnist_mlp.run.workdir import chosen
+
+with epy.lazy_imports():  # JAX takes seconds, for which --help and errors need not wait.
+  from mnist_mlp.run import environment
+  from mnist_mlp.sweeps import engines, leaderboard, plan, sweep
 
 _ENGINES = ("auto", "vmap", "processes", "ray")
 
-_CONFIG = commandline.define_config()
-_WORKDIR = flags.DEFINE_string(
-  "workdir", None, "folder of the sweep; a second start resumes it; default runs/<file>-<time>"
-)
-_POINTS = flags.DEFINE_string(
-  "points", "", "slice i:j or i:j:step of the points to train, for array jobs; empty is all"
-)
-_ENGINE = flags.DEFINE_enum(
-  "engine",
-  "auto",
-  _ENGINES,
-  "vmap: runs side by side in one program; processes: one single-threaded process a core, better "
-  "for large nets on a CPU; auto chooses by the number of weights; ray: a Ray cluster",
-)
-_MAX_MEMBERS = flags.DEFINE_integer(
-  "max_members",
-  0,
-  "largest number of runs in one program; 0 is as many as fit in memory",
-  lower_bound=0,
-)
-_PROCESSES = flags.DEFINE_integer(
-  "processes", 0, "processes of --engine=processes; 0 is one for each core", lower_bound=0
-)
-_HALVING = flags.DEFINE_integer(
-  "halving",
-  0,
-  "successive halving: at each rung, the best one in this many runs goes on; 2 or more, 0 is off",
-  lower_bound=0,
-)
-_SAVE_EVERY = flags.DEFINE_float(
-  "save_every_seconds",
-  30.0,
-  "seconds between two checkpoints of runs that train together",
-  lower_bound=0.0,
-)
-_RAY_ADDRESS = flags.DEFINE_string(
-  "ray_address",
-  "",
-  "of a running Ray cluster whose machines all see the workdir, for "
-  "--engine=ray; empty is a cluster of this machine alone",
-)
 
-
-def main() -> None:
-  """Checks every point, then trains them; shows the table, the winner and its command."""
-  if _CONFIG.value is None:
-    raise UsageError("--config is missing, for example --config=configs/sweep_learning_rate.py")
-  path = flags.FLAGS["config"].config_filename
-  points = sweeps.load(path, _CONFIG.value)
-  _check_overrides(points)
-  _check_halving(points)
-  _check_ray()
-  selected = sweeps.select(points, _POINTS.value)
-  with (
-    chosen(_WORKDIR.value, Path(path).stem) as workdir,
-    commandline.resumable("mnist_mlp.sweep", workdir),
-  ):
-    _train(points, selected, path, workdir)
-
-
-def _train(points, selected, path: str, workdir: Path) -> None:
-  # Here because JAX and all that hangs on it take seconds, which --help and errors need not wait.
-  from mnist_mlp.run import environment
-  from mnist_mlp.run.console import Console
-  from mnist_mlp.sweeps import engines, leaderboard
-
-  environment.use_compilation_cache()
-  sweep = engines.Sweep(points, workdir, Console())
-  options = engines.Options(
-    _ENGINE.value,
-    _MAX_MEMBERS.value,
-    _PROCESSES.value,
-    _HALVING.value,
-    _SAVE_EVERY.value,
-    _RAY_ADDRESS.value,
+def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
+  """Defines this command's flags."""
+  cli.define_config(values, arguments)
+  flags.DEFINE_string(
+    "workdir", None, "folder of the sweep, resumed if it exists; default runs/<file>-<time>", values
   )
-  members = [sweep.members[point.index] for point in selected]
-  engines.run(sweep, members, options)
-  rows = leaderboard.write(workdir, sweep.members)
-  print(leaderboard.table(rows))
-  _say_winner(leaderboard, rows, points, path, workdir)
+  flags.DEFINE_string(
+    "points", "", "slice i:j or i:j:step of the points to train, for array jobs; empty: all", values
+  )
+  flags.DEFINE_enum(
+    "engine",
+    "auto",
+    _ENGINES,
+    "vmap: runs side by side in one program; processes: one single-threaded process a core, better "
+    "for large nets on a CPU; auto chooses by the number of weights; ray: a Ray cluster",
+    values,
+  )
+  flags.DEFINE_integer(
+    "max_members",
+    0,
+    "largest number of runs in one program; 0 is as many as fit in memory",
+    lower_bound=0,
+    flag_values=values,
+  )
+  flags.DEFINE_integer(
+    "processes",
+    0,
+    "processes of --engine=processes; 0 is one for each core",
+    lower_bound=0,
+    flag_values=values,
+  )
+  flags.DEFINE_integer(
+    "halving",
+    0,
+    "successive halving: at each rung, the best one in this many settings goes on; 2 or more, 0 is "
+    "off",
+    lower_bound=0,
+    flag_values=values,
+  )
+  flags.DEFINE_float(
+    "save_every_seconds",
+    30.0,
+    "seconds between two checkpoints of runs that train together",
+    lower_bound=0.0,
+    flag_values=values,
+  )
+  flags.DEFINE_string(
+    "ray_address",
+    "",
+    "of a running Ray cluster whose machines all see the workdir, for --engine=ray; empty is a "
+    "cluster of this machine alone",
+    values,
+  )
 
 
-def _overrides() -> list[str]:
+def main(line: cli.CommandLine) -> None:
+  """Checks every point, then trains them; shows the table, the winner and its command."""
+  if line.flags.config is None:
+    raise UsageError("--config is missing, for example --config=configs/sweep_learning_rate.py")
+  points = sweeps.load(line.config_path, line.flags.config)
+  overrides = _overrides(line)
+  _check_overrides(points, overrides)
+  _check_halving(points, line.flags.halving)
+  _check_ray(line.flags.engine, line.flags.ray_address)
+  selected = sweeps.select(points, line.flags.points)
+  with chosen(line.flags.workdir, Path(line.config_path).stem) as workdir:
+    with line.resumable(workdir):
+      rows = _train(points, selected, line.flags, workdir)
+    print(leaderboard.table(rows))
+    _say_files(workdir)
+    won = leaderboard.winner(leaderboard.settings_of(rows))
+    if won is None:
+      print("no winner: no setting has all its seeds finished with a validation accuracy")
+      return
+    print(f"winner by validation accuracy: {won['name']}; to train it on all training data:")
+    config = next(point.config for point in points if point.index == won["point"])
+    print(leaderboard.retrain_command(won, config, line.config_path, overrides, workdir))
+
+
+def _train(
+  points: Sequence[sweeps.Point],
+  selected: Sequence[sweeps.Point],
+  given: flags.FlagValues,
+  workdir: Path,
+) -> list[dict[str, Any]]:
+  """Trains the selected points; returns the rows of the leaderboard."""
+  environment.use_compilation_cache()
+  whole = sweep.Sweep(points, workdir, Console())
+  options = plan.Options(
+    engine=given.engine,
+    max_members=given.max_members,
+    processes=given.processes,
+    halving=given.halving,
+    save_every=given.save_every_seconds,
+    ray_address=given.ray_address,
+  )
+  engines.run(whole, [whole.members[point.index] for point in selected], options)
+  return leaderboard.write(workdir, whole.members)
+
+
+def _overrides(line: cli.CommandLine) -> list[str]:
   """Returns as --config.FIELD=VALUE what this command line changes of the config file."""
-  file = flatten(commandline.load_config(flags.FLAGS["config"].config_filename))
+  file = flatten(load_config(line.config_path))
   return [
     f"--config.{name}={value}"
-    for name, value in flatten(_CONFIG.value).items()
+    for name, value in flatten(line.flags.config).items()
     if value != file[name]
   ]
 
 
-def _check_overrides(points) -> None:
-  given = {argument.removeprefix("--config.").partition("=")[0] for argument in _overrides()}
+def _check_overrides(points: Sequence[sweeps.Point], overrides: Sequence[str]) -> None:
+  given = {argument.removeprefix("--config.").partition("=")[0] for argument in overrides}
   both = [name for name in sweeps.swept(points) if name in given]
   if both:
     raise UsageError(
@@ -128,37 +155,29 @@ def _check_overrides(points) -> None:
     )
 
 
-def _check_halving(points) -> None:
-  if _HALVING.value == 1:
+def _check_halving(points: Sequence[sweeps.Point], halving: int) -> None:
+  if halving == 1:
     raise UsageError("--halving is 1, which stops no run; use 2 or more, or 0 to switch it off")
   for point in points:
-    if _HALVING.value and not point.config.data.validation_examples:
+    if halving and not point.config.data.validation_examples:
       raise UsageError(
         "--halving compares runs by validation accuracy, but "
         f"config.data.validation_examples is 0 in point {point.index} of the sweep"
       )
 
 
-def _check_ray() -> None:
-  if _RAY_ADDRESS.value and _ENGINE.value != "ray":
-    raise UsageError(f"--ray_address needs --engine=ray, but --engine is {_ENGINE.value}")
-  if _ENGINE.value == "ray" and importlib.util.find_spec("ray") is None:
+def _check_ray(engine: str, address: str) -> None:
+  if address and engine != "ray":
+    raise UsageError(f"--ray_address needs --engine=ray, but --engine is {engine}")
+  if engine == "ray" and importlib.util.find_spec("ray") is None:
     raise UsageError("--engine=ray needs Ray, which is not installed: pip install 'mnist_mlp[ray]'")
 
 
-def _say_winner(leaderboard, rows, points, path, workdir: Path) -> None:
-  trials = leaderboard.trials_of(rows)
-  won = leaderboard.winner(trials)
+def _say_files(workdir: Path) -> None:
   files = [workdir / f"sweep.{suffix}" for suffix in ("json", "csv", "png")]
   print(f"tables and figure: {listing(str(file) for file in files if file.exists())}")
   print(f"look at the runs:  tensorboard --logdir={workdir / 'members'}")
-  if won is None:
-    print("no winner: of no trial, all runs finished with a validation accuracy")
-    return
-  print(f"winner by validation accuracy: {won['name']}; to train it on all training data:")
-  config = next(point.config for point in points if point.index == won["point"])
-  print(leaderboard.retrain_command(won, config, path, _overrides(), workdir))
 
 
 if __name__ == "__main__":
-  commandline.run(main)
+  cli.run(main, define_flags)

@@ -1,3 +1,53 @@
-"""Many runs."""
+"""Many runs: sweeps over points, trained side by side, in processes or on a cluster.
 
-from mnist_mlp.sweeps.points import *  # noqa: F403
+    points        what a sweep is: dicts of overrides, sampled and checked
+    group         runs that share a compiled program
+    stacked       the states of several runs as one, for `jax.vmap`
+    member        one run of a sweep, and its folder
+    population    members of a group that train together, and their loop
+    sweep         all members, groups and populations of a sweep
+    halving       early stopping
+    plan          what an engine has to do
+    engines       which engine does it: engine_vmap, engine_processes, engine_ray
+    leaderboard   what came of it; figures: pictures of it
+
+Config files need the names of `points`, which this package has as its own.
+"""
+
+from mnist_mlp.sweeps.points import (
+  Distribution,
+  Overrides,
+  Point,
+  check,
+  choices,
+  grid,
+  integers,
+  load,
+  log_uniform,
+  product,
+  random,
+  select,
+  sobol,
+  swept,
+  uniform,
+  zipped,
+)
+
+__all__ = [
+  "Distribution",
+  "Overrides",
+  "Point",
+  "check",
+  "choices",
+  "grid",
+  "integers",
+  "load",
+  "log_uniform",
+  "product",
+  "random",
+  "select",
+  "sobol",
+  "swept",
+  "uniform",
+  "zipped",
+]

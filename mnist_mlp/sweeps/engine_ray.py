@@ -1,10 +1,11 @@
-"""Trains the populations of a sweep as the trials of Ray Tune, on one machine or many.
+"""The engine 'ray': populations are trials of Ray Tune, on one machine or on many.
 
-The machines of a cluster must all see the workdir: a population's checkpoints lie there, so that a
-trial whose machine is lost goes on elsewhere. With early stopping, all seeds of a config are one
-trial, and ASHA decides (Li et al. 2020, "A system for massively parallel hyperparameter tuning").
+All machines of a cluster must see the workdir. The checkpoints of a population lie there, so that a
+trial goes on elsewhere if its machine is lost. With early stopping, ASHA decides, and all seeds of
+a setting are one trial (Li et al., "A system for massively parallel hyperparameter tuning", 2020).
 """
 
+import dataclasses
 import functools
 import math
 import os
@@ -12,22 +13,23 @@ import signal
 import socket
 import time
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ray
-from ray import tune
+from etils import epy
 
 from mnist_mlp.errors import HeldError, Interrupted, RunError
 from mnist_mlp.run import environment
 from mnist_mlp.run.console import Console
-from mnist_mlp.run.tensorboard import trial_id
-from mnist_mlp.sweeps.engines import Options, Sweep
-from mnist_mlp.sweeps.points import Point
-from mnist_mlp.sweeps.trials import UNFINISHED, Member, stop_early
+from mnist_mlp.sweeps.plan import Options, Plan
+from mnist_mlp.sweeps.population import Population
+from mnist_mlp.sweeps.sweep import Sweep
 
-_ATTEMPTS = 3  # to go on with a trial, after its machine or process was lost
+with epy.lazy_imports():  # Ray is an extra.
+  import ray
+  from ray import tune
+
+_ATTEMPTS = 3  # to go on with a trial after its machine or process was lost
 _LOCK_SECONDS = 60.0  # within which a lost process lets go of the folder
 _ENVIRONMENT = {
   "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # each run writes its own events
@@ -37,63 +39,70 @@ _ENVIRONMENT = {
 _ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
 
 
-def run(sweep: Sweep, members: Sequence[Member], options: Options) -> None:
-  """Trains the unfinished ones of some members to their end.
+class RayEngine:
+  """Trains populations on a Ray cluster; see `plan.Engine`."""
 
-  Raises:
-    RunError: the cluster cannot be reached, or a trial failed for good.
-    Interrupted: SIGINT or SIGTERM arrived; what was saved is kept.
-  """
-  os.environ.update(_ENVIRONMENT)
-  previous = signal.signal(signal.SIGTERM, _interrupt)
-  try:
-    _connect(options)
-    slots = _slots()
-    sweep.console.line(f"Ray cluster with room for {slots} trials at a time")
-    populations = (
-      sweep.populations(members, options.max_members, trial_id)
-      if options.halving
-      else sweep.populations(members, options.max_members or math.ceil(len(members) / slots))
-    )
-    plan = [(p.path.absolute(), [m.name for m in p.members]) for p in populations]
-    _fit(sweep, plan, options)
-    if options.halving:
-      for population in sweep.populations(members, 1):
-        losers = [m for m in population.members if m.status() == UNFINISHED]
-        stop_early(population, losers, sweep.console)
-  except KeyboardInterrupt as error:
-    raise Interrupted("interrupted by SIGINT; the sweep is saved", signal.SIGINT) from error
-  finally:
+  stops_early = True
+
+  def __init__(self, options: Options):
+    """Takes ray_address, max_members and halving from the options."""
+    self._options = options
+    self._previous: Any = None
+
+  def __enter__(self) -> "RayEngine":
+    """Connects to the cluster; raises a RunError if that cannot be."""
+    os.environ.update(_ENVIRONMENT)
+    self._previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+      _connect(self._options.ray_address)
+    except BaseException:
+      self.__exit__(None, None, None)
+      raise
+    return self
+
+  def __exit__(self, kind: Any, error: Any, _: Any) -> None:
+    """Disconnects. An interruption by the keyboard becomes an Interrupted: what was saved stays."""
     ray.shutdown()
-    signal.signal(signal.SIGTERM, previous)
+    signal.signal(signal.SIGTERM, self._previous)
+    if isinstance(error, KeyboardInterrupt):
+      message = "interrupted by SIGINT; the sweep is saved"
+      raise Interrupted(message, signal.SIGINT) from error
+
+  def largest(self, num_members: int) -> int:
+    """Returns how many members a population may have, so that all slots have work."""
+    return self._options.max_members or math.ceil(num_members / _slots())
+
+  def train(self, sweep: Sweep, plan: Plan) -> None:
+    """Trains the populations of a plan as trials, at most one for each GPU or core at a time."""
+    sweep.console.line(f"Ray cluster with room for {_slots()} trials at a time")
+    if plan.populations:
+      _fit(sweep, plan, self._options.halving)
 
 
-def _interrupt(number: int, _) -> None:
+def _interrupt(number: int, _: Any) -> None:
   raise Interrupted(f"interrupted by {signal.Signals(number).name}; the sweep is saved", number)
 
 
-def _connect(options: Options) -> None:
-  how: dict[str, Any] = (
-    {"address": options.ray_address}
-    if options.ray_address
-    # Not None, which would join any cluster that happens to run on this machine.
-    else {"address": "local", "include_dashboard": False}
-  )
-  _check_reachable(options.ray_address)
+def _connect(address: str) -> None:
+  # Not None, which would join any cluster that happens to run on this machine.
+  local: dict[str, Any] = {"address": "local", "include_dashboard": False}
+  _check_reachable(address)
   try:
     with warnings.catch_warnings():
       # Ray forks to start its processes, which JAX warns of; they start other programs at once.
       warnings.simplefilter("ignore", RuntimeWarning)
       ray.init(
-        **how, logging_level="ERROR", runtime_env={"env_vars": {} if _has_gpus() else _ONE_THREAD}
+        **({"address": address} if address else local),
+        logging_level="ERROR",
+        runtime_env={"env_vars": {} if _has_gpus() else _ONE_THREAD},
       )
   except (ConnectionError, ValueError) as error:
     reason = " ".join(str(error).split())
-    raise RunError(f"cannot reach the Ray cluster {options.ray_address!r}: {reason}") from error
+    raise RunError(f"cannot reach the Ray cluster {address!r}: {reason}") from error
 
 
 def _check_reachable(address: str) -> None:
-  """Raises a RunError if nobody answers at HOST:PORT, for which Ray itself would wait minutes."""
+  """Raises a RunError if nobody answers at HOST:PORT. Ray itself would wait for minutes."""
   host, colon, port = address.rpartition("://")[2].rpartition(":")
   if not colon:
     return
@@ -113,22 +122,20 @@ def _slots() -> int:
   return max(1, int(resources.get("GPU", 0) or resources.get("CPU", 1)))
 
 
-def _fit(sweep: Sweep, plan: Sequence[tuple[Path, list[str]]], options: Options) -> None:
-  if not plan:
-    return
+def _fit(sweep: Sweep, plan: Plan, halving: int) -> None:
   resources = {"cpu": 1, **({"gpu": 1} if ray.cluster_resources().get("GPU") else {})}
-  trial = functools.partial(
-    _trial, points=sweep.points, folder=sweep.folder.absolute(), plan=plan, options=options
-  )
+  if halving:  # ASHA goes by every evaluation, and each one is reported once it is saved.
+    plan = dataclasses.replace(plan, save_every=0.0)
+  trial = functools.partial(_trial, plan=plan)
   tuner = tune.Tuner(
     tune.with_resources(trial, resources),
-    param_space={"population": tune.grid_search(list(range(len(plan))))},
+    param_space={"population": tune.grid_search(list(range(len(plan.populations))))},
     tune_config=tune.TuneConfig(
-      metric="validation_accuracy", mode="max", scheduler=_scheduler(sweep, plan, options)
+      metric="validation_accuracy", mode="max", scheduler=_scheduler(sweep, plan, halving)
     ),
     run_config=tune.RunConfig(
       name="ray",
-      storage_path=str(sweep.folder.absolute()),
+      storage_path=str(plan.folder),
       verbose=0,
       failure_config=tune.FailureConfig(max_failures=_ATTEMPTS),
     ),
@@ -137,56 +144,52 @@ def _fit(sweep: Sweep, plan: Sequence[tuple[Path, list[str]]], options: Options)
   if results.errors:
     reason = str(results.errors[0]).strip().splitlines()[-1]
     raise RunError(
-      f"{len(results.errors)} of {len(plan)} trials failed, the first with {reason}; what they "
-      "saved is kept, and the same command goes on with it"
+      f"{len(results.errors)} of {len(plan.populations)} trials failed, the first with {reason}; "
+      "what they saved is kept, and the same command goes on with it"
     )
 
 
-def _scheduler(sweep: Sweep, plan: Sequence, options: Options) -> Any:
-  if not options.halving:
+def _scheduler(sweep: Sweep, plan: Plan, halving: int) -> Any:
+  if not halving:
     return None
-  groups = [sweep.population(*one).group for one in plan]
-  evaluations = max(math.ceil(g.length.total_steps / g.eval_every) for g in groups)
+  timetables = [sweep.population(*one).group.timetable for one in plan.populations]
   return tune.schedulers.ASHAScheduler(
-    time_attr="evaluations", max_t=evaluations, grace_period=1, reduction_factor=options.halving
+    time_attr="evaluations",
+    max_t=max(math.ceil(t.total_steps / t.eval_every) for t in timetables),
+    grace_period=1,
+    reduction_factor=halving,
   )
 
 
-def _trial(
-  config: dict[str, int],
-  *,
-  points: Sequence[Point],
-  folder: Path,
-  plan: Sequence[tuple[Path, list[str]]],
-  options: Options,
-) -> None:
-  """Trains one population, from where its last checkpoint stands; runs in a process of Ray's."""
+def _trial(config: dict[str, int], *, plan: Plan) -> None:
+  """Trains the population whose index is in `config`, in a process of Ray's."""
   environment.use_compilation_cache()
-  sweep = Sweep(points, folder, Console())
-  population = sweep.population(*plan[config["population"]])
-
-  def report(step: int) -> None:
-    if step == population.group.length.total_steps:
-      return  # ASHA would kill it, rather than let it finish
-    rows = [row for member in population.members for row in member.folder.metrics()]
-    accuracies = [row.get("validation/accuracy", 0.0) for row in rows if row["step"] == step]
-    if accuracies:
-      tune.report(
-        {
-          "evaluations": math.ceil(step / population.group.eval_every),
-          # Over all members: those that diverged count as 0.
-          "validation_accuracy": sum(accuracies) / len(population.members),
-        }
-      )
-
-  save_every = 0.0 if options.halving else options.save_every
+  sweep, index = plan.open(Console()), config["population"]
+  report = functools.partial(_report, sweep.population(*plan.populations[index]))
   deadline = time.monotonic() + _LOCK_SECONDS
   while True:
     try:
-      population.train_to(1.0, sweep.console, save_every, report)
+      plan.train(sweep, index, sweep.console, report)
       break
     except HeldError:
       if time.monotonic() > deadline:
         raise
       time.sleep(1.0)
   tune.report({"evaluations": 0, "validation_accuracy": 0.0, "done": True})
+
+
+def _report(population: Population, step: int) -> None:
+  """Tells Ray how good a population is at a step, as the mean over its members."""
+  timetable = population.group.timetable
+  if step == timetable.total_steps:
+    return  # ASHA would kill the trial, rather than let it finish.
+  rows = [row for member in population.members for row in member.folder.metrics()]
+  accuracies = [row.get("validation/accuracy", 0.0) for row in rows if row["step"] == step]
+  if accuracies:
+    tune.report(
+      {
+        "evaluations": math.ceil(step / timetable.eval_every),
+        # Over all members: those that diverged count as 0.
+        "validation_accuracy": sum(accuracies) / len(population.members),
+      }
+    )

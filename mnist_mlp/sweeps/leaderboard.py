@@ -1,7 +1,7 @@
 """What came of a sweep: a row for each run, read from its folder; tables, files, the winner.
 
-Runs that differ only in their seed are one trial, and trials are compared by their means. What
-wins is decided by validation accuracy; test is looked at, never selected on.
+Runs that differ only in their seed are one setting, and settings are compared by their means.
+Validation accuracy decides which one wins. Test is looked at, never selected on.
 """
 
 import contextlib
@@ -16,14 +16,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from etils import epy
 from ml_collections import ConfigDict
 
 from mnist_mlp import config as config_lib
-from mnist_mlp import sweeps
 from mnist_mlp.errors import HeldError
-from mnist_mlp.run.tensorboard import trial_id
+from mnist_mlp.run.hparams import setting_id
 from mnist_mlp.run.workdir import Workdir
-from mnist_mlp.sweeps.trials import DIVERGED, FINISHED, STOPPED, UNFINISHED, Member
+from mnist_mlp.sweeps.member import DIVERGED, FINISHED, STOPPED, UNFINISHED, Member
+from mnist_mlp.sweeps.points import swept
+
+with epy.lazy_imports():  # matplotlib is needed only in the end, and takes half a second.
+  from mnist_mlp.sweeps import figures
 
 # What is measured, by its name in a row.
 MEASURES = ("validation_accuracy", "validation_loss", "test_error_percent")
@@ -34,12 +38,12 @@ Row = dict[str, Any]
 
 
 def rows_of(members: Sequence[Member]) -> list[Row]:
-  """Returns the rows of some members, the best first: a function of config and data alone.
+  """Returns the rows of some members, the best first: a function of configs and data alone.
 
-  Each has 'point', 'name', 'trial', 'status', 'epoch', the swept fields by their dotted names, and
-  MEASURES, None where there is no such number.
+  A row has 'point', 'name', 'setting', 'status', 'epoch', the swept fields by their dotted names,
+  and MEASURES, None where there is no such number.
   """
-  fields = sweeps.swept(member.point for member in members)
+  fields = swept(member.point for member in members)
   return sorted((_row(member, fields) for member in members), key=_rank)
 
 
@@ -50,7 +54,7 @@ def _row(member: Member, fields: Sequence[str]) -> Row:
   return {
     "point": member.point.index,
     "name": member.name,
-    "trial": trial_id(member.config),
+    "setting": setting_id(member.config),
     "status": status,
     "epoch": last.get("epoch", 0.0),
     **{name: flat[name] for name in fields},
@@ -71,37 +75,38 @@ def _rank(row: Row) -> tuple:
   )
 
 
-def trials_of(rows: Sequence[Row]) -> list[Row]:
-  """Returns a row for each trial, the best first: that of its runs, with means over the seeds.
+def settings_of(rows: Sequence[Row]) -> list[Row]:
+  """Returns a row for each setting, the best first: that of its runs, with means over the seeds.
 
-  It has 'runs' besides, and for each of MEASURES '<measure>_std', None for a single run. The status
-  is the worst of its runs', and there are no means of runs that got to different epochs.
+  The row has 'runs' besides, and for each of MEASURES '<measure>_std', which is None for a single
+  run. The status is the worst of the runs. Runs that got to different epochs have no mean.
   """
-  by_trial: dict[str, list[Row]] = {}
+  by_setting: dict[str, list[Row]] = {}
   for row in rows:
-    by_trial.setdefault(row["trial"], []).append(row)
-  return sorted((_trial(same) for same in by_trial.values()), key=_rank)
+    by_setting.setdefault(row["setting"], []).append(row)
+  return sorted((_setting(same) for same in by_setting.values()), key=_rank)
 
 
-def _trial(rows: Sequence[Row]) -> Row:
-  trial = {**rows[0], "runs": len(rows)}
-  trial["status"] = max((row["status"] for row in rows), key=_ORDER.index)
+def _setting(rows: Sequence[Row]) -> Row:
+  setting = {**rows[0], "runs": len(rows)}
+  setting["status"] = max((row["status"] for row in rows), key=_ORDER.index)
   if len(rows) > 1:
-    trial.pop("seed", None)
-  alike = len({row["epoch"] for row in rows}) == 1
+    setting.pop("seed", None)
+  comparable = len({row["epoch"] for row in rows}) == 1
   for name in MEASURES:
-    values = [row[name] for row in rows if alike and row[name] is not None]
-    trial[name] = statistics.fmean(values) if len(values) == len(rows) else None
-    trial[f"{name}_std"] = statistics.stdev(values) if 1 < len(values) == len(rows) else None
-  return trial
+    values = [row[name] for row in rows if comparable and row[name] is not None]
+    complete = len(values) == len(rows)
+    setting[name] = statistics.fmean(values) if complete else None
+    setting[f"{name}_std"] = statistics.stdev(values) if complete and len(values) > 1 else None
+  return setting
 
 
-def winner(trials: Sequence[Row]) -> Row | None:
-  """Returns the finished trial of highest validation accuracy, if there is one."""
-  finished = [
-    row for row in trials if row["status"] == FINISHED and row["validation_accuracy"] is not None
-  ]
-  return finished[0] if finished else None
+def winner(settings: Sequence[Row]) -> Row | None:
+  """Returns the finished setting of highest validation accuracy, if there is one."""
+  for row in settings:
+    if row["status"] == FINISHED and row["validation_accuracy"] is not None:
+      return row
+  return None
 
 
 def retrain_command(
@@ -110,7 +115,7 @@ def retrain_command(
   """Returns the command that trains the winner on all training data, validation included.
 
   Args:
-    won: a row of `trials_of`.
+    won: a row of `settings_of`.
     config: that of its point.
     config_path: the sweep file.
     overrides: the --config.FIELD=VALUE arguments of the sweep's own command.
@@ -120,18 +125,10 @@ def retrain_command(
   changes = {name: value for name, value in won.items() if name in known}
   if config.optimizer.name == "lbfgs":  # Its batch is all of train.
     changes["batch_size"] = config.batch_size + config.data.validation_examples
-  return shlex.join(
-    [
-      "python",
-      "-m",
-      "mnist_mlp.main",
-      f"--config={config_path}",
-      *overrides,
-      *(f"--config.{name}={value}" for name, value in changes.items()),
-      "--config.data.validation_examples=0",
-      f"--workdir={workdir / 'winner'}",
-    ]
-  )
+  flags = [f"--config={config_path}", *overrides]
+  flags += [f"--config.{name}={value}" for name, value in changes.items()]
+  flags += ["--config.data.validation_examples=0", f"--workdir={workdir / 'winner'}"]
+  return shlex.join(["python", "-m", "mnist_mlp.main", *flags])
 
 
 def write(folder: Path, members: Sequence[Member]) -> list[Row]:
@@ -173,9 +170,6 @@ def _write_figure(folder: Path, rows: Sequence[Row]) -> None:
   measured = [row for row in rows if row["validation_accuracy"] is not None]
   if not measured:
     return
-  # Here because matplotlib is needed only now, and costs half a second.
-  from mnist_mlp.run import figures
-
   fields = {name: [row[name] for row in measured] for name in rows[0] if name in known}
   errors = [100 * (1 - row["validation_accuracy"]) for row in measured]
   figure = figures.sweep(fields, errors)
@@ -187,9 +181,9 @@ def _write_figure(folder: Path, rows: Sequence[Row]) -> None:
 def table(rows: Sequence[Row]) -> str:
   """Returns the rows as aligned text: seeds as means, plus or minus their standard deviation."""
   known = config_lib.flatten(config_lib.default())
-  trials = trials_of(rows)
-  fields = [name for name in trials[0] if name in known]
-  several = any(trial["runs"] > 1 for trial in trials)
+  settings = settings_of(rows)
+  fields = [name for name in settings[0] if name in known]
+  several = any(setting["runs"] > 1 for setting in settings)
   header = [
     "rank",
     *map(_short_name, fields),
@@ -200,16 +194,16 @@ def table(rows: Sequence[Row]) -> str:
     "status",
   ]
   lines = [header]
-  for rank, trial in enumerate(trials, 1):
+  for rank, setting in enumerate(settings, 1):
     lines.append(
       [
         str(rank),
-        *(_text(trial.get(name, "")) for name in fields),
-        *([str(trial["runs"])] if several else []),
-        _number(trial, "validation_accuracy", 100),
-        _number(trial, "validation_loss", 1, 4),
-        _number(trial, "test_error_percent", 1),
-        trial["status"],
+        *(_text(setting.get(name, "")) for name in fields),
+        *([str(setting["runs"])] if several else []),
+        _number(setting, "validation_accuracy", 100),
+        _number(setting, "validation_loss", 1, 4),
+        _number(setting, "test_error_percent", 1),
+        setting["status"],
       ]
     )
   widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -227,9 +221,9 @@ def _text(value: Any) -> str:
   return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _number(trial: Mapping[str, Any], name: str, factor: float, digits: int = 2) -> str:
-  if trial[name] is None:
+def _number(setting: Mapping[str, Any], name: str, factor: float, digits: int = 2) -> str:
+  if setting[name] is None:
     return "-"
-  std = trial[f"{name}_std"]
+  std = setting[f"{name}_std"]
   spread = "" if std is None else f" ± {factor * std:.{digits}f}"
-  return f"{factor * trial[name]:.{digits}f}{spread}"
+  return f"{factor * setting[name]:.{digits}f}{spread}"

@@ -1,8 +1,8 @@
-"""What a sweep is: points of dotted overrides, how to sample them, and the check of every one.
+"""What a sweep is: points, which are dicts of overrides; how to sample and check them.
 
 A sweep file has `get_config()`, like any recipe, and `sweep()`, which yields a dict of overrides
-for each run: {"optimizer.learning_rate": 0.01, "model.dropout": 0.2}. The helpers return lists of
-such dicts; join lists with `+`, combine each point of one with each point of another by `product`.
+for each run: {"optimizer.learning_rate": 0.01, "model.dropout": 0.2}. The helpers here return lists
+of such dicts. `+` joins lists, and `product` combines each point of one with each of another.
 """
 
 import dataclasses
@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from etils import epy
 from ml_collections import ConfigDict
 
 from mnist_mlp import config as config_lib
 from mnist_mlp.errors import UsageError
-from mnist_mlp.run import cli as commandline
+from mnist_mlp.run.config_files import broken_file, load_module
+
+with epy.lazy_imports():  # Takes as long to import as all the rest, and only `sobol` needs it.
+  from scipy.stats import qmc
 
 Overrides = dict[str, Any]
 
@@ -49,9 +53,9 @@ def product(*sweeps: Iterable[Overrides]) -> list[Overrides]:
 
 @dataclasses.dataclass(frozen=True)
 class Distribution:
-  """What a field is drawn from: the inverse of its cumulative distribution."""
+  """What a field is drawn from."""
 
-  quantile: Callable[[float], Any]  # from [0, 1)
+  quantile: Callable[[float], Any]  # the inverse of the cumulative distribution, from [0, 1)
 
 
 def uniform(low: float, high: float) -> Distribution:
@@ -77,22 +81,24 @@ def choices(values: Sequence[Any]) -> Distribution:
 
 
 def _rounded(value: float) -> float:
-  """Six digits are as good as sixteen, and stay readable in tables and commands."""
+  """Returns six digits, which are as good as sixteen and easier to read in tables and commands."""
   return float(f"{value:.6g}")
 
 
 def random(num_points: int, axes: Mapping[str, Distribution], seed: int = 0) -> list[Overrides]:
-  """Returns independent draws (Bergstra & Bengio 2012), the same for the same seed."""
+  """Returns independent draws, the same for the same seed.
+
+  Bergstra & Bengio, "Random search for hyper-parameter optimization", 2012.
+  """
   return _sample(axes, np.random.default_rng(seed).random((num_points, len(axes))))
 
 
 def sobol(num_points: int, axes: Mapping[str, Distribution], seed: int = 0) -> list[Overrides]:
-  """Returns a scrambled Sobol sequence: it fills the space more evenly than independent draws.
+  """Returns a scrambled Sobol sequence, which fills the space more evenly than independent draws.
 
-  Best with a power of 2 of points. Owen 1998, "Scrambling Sobol' and Niederreiter-Xing points".
+  It is best with a power of 2 of points. Owen, "Scrambling Sobol' and Niederreiter-Xing points",
+  1998.
   """
-  from scipy.stats import qmc  # Takes as long to import as all the rest.
-
   sampler = qmc.Sobol(len(axes), seed=seed)
   return _sample(axes, sampler.random_base2(max(0, math.ceil(math.log2(num_points))))[:num_points])
 
@@ -106,7 +112,7 @@ def _sample(axes: Mapping[str, Distribution], unit: np.ndarray) -> list[Override
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-  """One run of a sweep."""
+  """The overrides of one run, and the config that they make."""
 
   index: int
   overrides: Overrides
@@ -139,15 +145,15 @@ def load(path: str | Path, base: ConfigDict) -> list[Point]:
     base: what its get_config() returned, with the overrides of the command line.
 
   Raises:
-    UsageError: the file is broken or has no sweep(), or a point cannot be; names the point.
+    UsageError: the file is broken, has no sweep(), or a point is wrong; the message names it.
   """
-  sweep = commandline.load_module(path).get("sweep")
+  sweep = load_module(path).get("sweep")
   if sweep is None:
     raise UsageError(
-      f"the config file {path} has no function sweep(), which yields a dict of overrides for "
-      "each run; train a single config with python -m mnist_mlp.main"
+      f"the config file {path} has no function sweep(), which yields a dict of overrides for each "
+      "run; python -m mnist_mlp.main trains a single config"
     )
-  with commandline.broken_file(path):
+  with broken_file(path):
     produced = sweep()
     if isinstance(produced, Mapping | str) or not isinstance(produced, Iterable):
       raise TypeError(f"sweep() must yield dicts, but returned a {type(produced).__name__}")
@@ -161,7 +167,7 @@ def check(produced: Iterable[Any], base: ConfigDict) -> list[Point]:
   """Returns the points that dicts of overrides make of a base config, every one validated.
 
   Raises:
-    UsageError: names the first point that cannot be, and what is wrong with it.
+    UsageError: names the first point that is wrong, and what is wrong with it.
   """
   config_lib.validate(base)
   points, seen = [], {}
@@ -190,18 +196,7 @@ def _point(index: int, overrides: Mapping[Any, Any], base: ConfigDict) -> Point:
   for name, value in overrides.items():
     config_lib.check_known(str(name), known)
     own[name] = _plain(value, known[name])
-  return Point(index, own, config_lib.validate(_unflatten({**known, **own})))
-
-
-def _unflatten(flat: Mapping[str, Any]) -> ConfigDict:
-  tree: dict[str, Any] = {}
-  for name, value in flat.items():
-    *sections, leaf = name.split(".")
-    section = tree
-    for key in sections:
-      section = section.setdefault(key, {})
-    section[leaf] = value
-  return ConfigDict(tree).lock()
+  return Point(index, own, config_lib.validate(config_lib.unflatten({**known, **own}).lock()))
 
 
 def _plain(value: Any, reference: Any) -> Any:

@@ -1,0 +1,148 @@
+"""Groups: runs that differ only in traced values, and so share one compiled program."""
+
+import contextlib
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from mnist_mlp import config as config_lib
+from mnist_mlp import data
+from mnist_mlp.core.optimizer import create_schedule
+from mnist_mlp.core.spec import Examples
+from mnist_mlp.core.state import TrainState, initializer, num_weights, snapshot
+from mnist_mlp.core.traced import HYPERPARAMETERS, SCALARS, Traced, traced
+from mnist_mlp.run.loop import Timetable
+from mnist_mlp.run.run import check_sizes, spec_of
+from mnist_mlp.sweeps import stacked
+
+# Fields whose values a compiled program takes as arguments.
+TRACED = ("seed", *(f"optimizer.{name}" for name in HYPERPARAMETERS), *SCALARS.values())
+# A traced field that is 0 usually switches a feature off, and the program then lacks the feature.
+# These fields have no such meaning: 0 is a value like any other.
+_ZERO_IS_A_VALUE = (
+  "seed",
+  "optimizer.learning_rate",
+  "optimizer.momentum",
+  "optimizer.b1",
+  "optimizer.b2",
+  "optimizer.eps",
+  "optimizer.rms_decay",
+  "loss.label_smoothing",
+)
+
+
+def canonical(config: ConfigDict) -> ConfigDict:
+  """Returns the config that stands for all with the same program.
+
+  Its traced fields have their defaults, or 1 and 0 for features that are on and off.
+  """
+  defaults = config_lib.flatten(config_lib.default())
+  fixed = {
+    name: defaults[name] if name in _ZERO_IS_A_VALUE else float(value != 0)
+    for name, value in config_lib.flatten(config).items()
+    if name in TRACED
+  }
+  config = config.copy_and_resolve_references()
+  config.update_from_flattened_dict(fixed)
+  return config
+
+
+def group_key(config: ConfigDict) -> str:
+  """Returns a string that is the same for the configs of one group."""
+  return config_lib.to_json(canonical(config))
+
+
+class Group:
+  """What the runs of a group share: data, static config, optimizer, hence compiled programs."""
+
+  def __init__(self, config: ConfigDict, dataset: data.Dataset):
+    """Takes the config of any of its runs; raises a UsageError if it does not fit the data."""
+    self.config = canonical(config)
+    self.static = FrozenConfigDict(self.config)
+    self.dataset = dataset
+    timetable = Timetable.of(self.config, check_sizes(config, dataset))
+    # Populations save by the clock instead.
+    self.timetable = dataclasses.replace(timetable, checkpoint_every=0)
+    self.initializer = initializer(self.config, spec_of(self.config, dataset))
+    self.schedule = jax.jit(create_schedule(self.config, self.timetable.length))
+
+  @functools.cached_property
+  def train(self) -> Examples:
+    """The training split, on the device."""
+    return Examples(*map(jnp.asarray, self.dataset.train))
+
+  @functools.cached_property
+  def validation(self) -> Examples | None:
+    """The validation split, on the device, if there is one."""
+    split = self.dataset.validation
+    return Examples(*map(jnp.asarray, split)) if split.num_examples else None
+
+  @functools.cached_property
+  def member(self) -> TrainState:
+    """Shapes and dtypes of one member's state."""
+    return jax.eval_shape(self.initializer, traced(self.config))
+
+  def create(self, configs: Sequence[ConfigDict]) -> TrainState:
+    """Returns the stacked states before the first step, each bitwise that of a lone run."""
+    values = [traced(config) for config in configs]
+    shared = len({int(value.seed) for value in values}) == 1
+    together = jax.tree.map(lambda *leaves: np.stack(leaves), *values)
+    if shared:
+      together = together._replace(seed=together.seed[0])
+    # Members would otherwise share buffers with the arguments, which training gives away.
+    return snapshot(self._creator(shared)(together))
+
+  @functools.cache  # noqa: B019  (a group lives as long as its process needs programs)
+  def _creator(self, shared_seed: bool) -> Callable[[Traced], TrainState]:
+    axes = Traced(None if shared_seed else 0, 0, 0)
+    state_axes = stacked.state_axes(self.member, shared_seed)
+    return jax.jit(jax.vmap(self.initializer, in_axes=(axes,), out_axes=state_axes))
+
+  def initial(self, configs: Sequence[ConfigDict]) -> stacked.Tree:
+    """Returns all that a population of these members has to remember before the first step."""
+    state, members = self.create(configs), len(configs)
+    validates = self.dataset.validation.num_examples
+    best = stacked.no_best(state, members) if validates else {}
+    return {"state": state, "metrics": stacked.no_metrics(members), "best": best}
+
+  @functools.cached_property
+  def num_weights(self) -> int:
+    """Trained numbers of one member."""
+    return num_weights(self.member.params)
+
+  @functools.cached_property
+  def bytes_per_member(self) -> int:
+    """Estimate of the memory that a member takes in training, in bytes."""
+    c, params, state = self.config, _bytes(self.member.params), _bytes(self.member)
+    units = math.prod(self.dataset.image_shape) + sum(c.model.features) + self.dataset.num_classes
+    # The state for the step's input and output, the best state so far, and the copies of the state
+    # and of the best that a checkpoint saves; a gradient and an update.
+    states = 5 * state + 2 * params
+    # Activations and their gradients, and as much again for dropout.
+    activations = 4 * c.batch_size * units * 4
+    evaluation = 4 * (c.eval_batch_size * units + 3 * self.dataset.test.num_examples * 10)
+    order = 16 * self.dataset.train.num_examples  # of an epoch, while it is sorted
+    return states + max(activations, evaluation) + order
+
+
+def _bytes(tree: Any) -> int:
+  return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def free_bytes() -> int:
+  """Returns how much memory all devices have left, in bytes; on a CPU, what the system can give."""
+  stats = [device.memory_stats() or {} for device in jax.devices()]
+  if all("bytes_limit" in one for one in stats):
+    return sum(one["bytes_limit"] - one["bytes_in_use"] for one in stats)
+  with contextlib.suppress(OSError, StopIteration):
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
+  return 4 * 2**30

@@ -1,0 +1,187 @@
+"""Training of a population: the loop of train.py, for many runs as one program."""
+
+import time
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from mnist_mlp.core.steps import ChunkLength
+from mnist_mlp.errors import Interrupted
+from mnist_mlp.run import environment
+from mnist_mlp.run.checkpoint import Checkpoints
+from mnist_mlp.run.loop import Chunk, Loop, Measured, Pace, measured
+from mnist_mlp.run.reporting import Reporter
+from mnist_mlp.run.result import Ending, result_of
+from mnist_mlp.run.run import Run
+from mnist_mlp.sweeps import stacked
+from mnist_mlp.sweeps.member import DIVERGED, save
+from mnist_mlp.sweeps.population import Manner, Population
+
+
+def train_to(population: Population, share: float, manner: Manner) -> None:
+  """Trains the unfinished members of a population, from where its last checkpoint stands.
+
+  Deletes the population's folder once nobody has to go on.
+
+  Args:
+    population: is claimed for this process.
+    share: of the members' length, in (0, 1]. At 1 they are tested and finished; else they train up
+      to the next evaluation.
+    manner: how to train.
+
+  Raises:
+    HeldError, UsageError: see `Population.claim`.
+    RunError: files cannot be read or written.
+    Interrupted: SIGINT or SIGTERM arrived; the state is saved.
+  """
+  if not population.unfinished():
+    return
+  until = population.group.timetable.evaluation_after(share)
+  with population.claim() as runs:
+    if runs:
+      with population.checkpoints(manner.console) as checkpoints:
+        _Training(population, runs, checkpoints, manner).train(until)
+  if not population.unfinished():
+    population.remove()
+
+
+class _Training:
+  """One start of a population."""
+
+  def __init__(
+    self, population: Population, runs: Mapping[int, Run], checkpoints: Checkpoints, manner: Manner
+  ):
+    self._population, self._group = population, population.group
+    self._runs, self._checkpoints, self._manner = runs, checkpoints, manner
+    self._size = len(population.members)
+    self._step, tree = population.restore(checkpoints)
+    splits = self._group.train, self._group.validation
+    self._tree, (self._train, self._validation) = stacked.spread(tree, splits)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, self._tree["metrics"])
+    self._no_metrics = jax.device_put(stacked.no_metrics(self._size), shardings)
+    self._started = self._saved_at = time.perf_counter()
+    self._reporters: dict[int, Reporter] = {}  # of the members that still train
+
+  def train(self, until: int) -> None:
+    """Trains up to a step; at the last one, tests and finishes the members."""
+    try:
+      for row, run in self._runs.items():
+        self._reporters[row] = self._open(run)
+      self._loop(until)
+      if self._reporters and until == self._group.timetable.total_steps:
+        self._finish()
+    finally:
+      for reporter in self._reporters.values():
+        reporter.close(None)
+
+  def _open(self, run: Run) -> Reporter:
+    run.folder.keep_config(run.config)
+    run.folder.write_json("dataset.json", run.dataset.describe())
+    run.folder.truncate_metrics(self._step)
+    run.folder.write_json("environment.json", run.environment)
+    reporter = Reporter(run, self._step, pictures=False)
+    reporter.introduction(self._group.member.params)
+    return reporter
+
+  def _loop(self, until: int) -> None:
+    timetable = self._group.timetable
+    pace = Pace(self._group.num_weights, self._group.config.batch_size * self._size)
+    loop = Loop(self._dispatch, timetable, pace, self._step)
+    saved = self._step
+    with environment.StopSignals() as signals:
+      for chunk in loop.chunks(until, signals):
+        self._report(chunk)
+        if not self._reporters:  # All of them diverged.
+          return
+        if chunk.snapshot:
+          saved = self._save(chunk.step, chunk.snapshot)
+      # At the end of the run, every member is saved by itself.
+      if saved < loop.step < timetable.total_steps:
+        self._save(loop.step, stacked.pack(self._tree))
+      if loop.step < until:
+        raise Interrupted(
+          f"interrupted by {signals.received.name} after step {loop.step} of "
+          f"{timetable.total_steps}; the sweep is saved",
+          signals.received,
+        )
+
+  def _save(self, step: int, packed: stacked.Tree) -> int:
+    self._checkpoints.save(step, packed, {})
+    self._checkpoints.wait()
+    if self._manner.saved:
+      self._manner.saved(step)
+    return step
+
+  def _dispatch(self, step: int, length: ChunkLength) -> Chunk:
+    """Starts the next steps on the device, and what follows them there. Waits for nothing."""
+    group, tree, config = self._group, self._tree, self._group.static
+    tree["state"], metrics = stacked.train_chunk(
+      tree["state"], tree["metrics"], self._train, config=config, length=length
+    )
+    chunk = Chunk(step + length.num_steps, length.num_steps, metrics)
+    tree["metrics"] = metrics
+    if group.timetable.evaluates_at(chunk.step):
+      tree["metrics"] = self._no_metrics
+      chunk.norms = stacked.norms(tree["state"], self._train, config=config)
+      chunk.schedule = group.schedule(np.int32(chunk.step))
+      if self._validation:
+        chunk.validation = stacked.evaluate(tree["state"], self._validation, config=config)
+        accuracy = chunk.validation.accuracy.compute()
+        tree["best"] = stacked.keep_best(tree["best"], tree["state"], accuracy)
+    if self._save_is_due(chunk.step):
+      chunk.snapshot = stacked.pack(tree)
+    return chunk
+
+  def _save_is_due(self, step: int) -> bool:
+    now = time.perf_counter()
+    if step == self._group.timetable.total_steps or now - self._saved_at <= self._manner.save_every:
+      return False
+    self._saved_at = now
+    return True
+
+  def _report(self, chunk: Chunk) -> None:
+    """Marks the members that diverged, and reports the evaluation of the others."""
+    found = {row: measured(chunk, row) for row in self._reporters}
+    for row, of_member in found.items():
+      if of_member.non_finite is not None:
+        self._diverged(row, of_member.non_finite)
+    if self._reporters and self._group.timetable.evaluates_at(chunk.step):
+      for row, reporter in self._reporters.items():
+        reporter.evaluation(chunk.step, found[row], None)
+      self._manner.console.line(self._line(chunk.step, found))
+
+  def _diverged(self, row: int, step: int) -> None:
+    self._reporters.pop(row).close("failure")
+    member = self._population.members[row]
+    member.stop(DIVERGED, step)
+    self._manner.console.line(f"{member.name}: the loss became NaN or infinite at step {step}")
+
+  def _line(self, step: int, found: Mapping[int, Measured]) -> str:
+    live = list(self._reporters)
+    split = "validation" if self._validation else "train"
+    accuracy = np.array([getattr(found[row], split)["accuracy"] for row in live])
+    best = self._population.members[live[int(accuracy.argmax())]].name
+    examples = (step - self._step) * self._group.config.batch_size * self._size
+    rate = examples / (time.perf_counter() - self._started)
+    return (
+      f"{len(live)} of {self._size} runs | step {step}/{self._group.timetable.total_steps} | "
+      f"{split} accuracy {100 * np.median(accuracy):.2f}% median, {100 * accuracy.max():.2f}% best "
+      f"({best}) | {rate:,.0f} examples/s in all"
+    )
+
+  def _finish(self) -> None:
+    """Tests every member, saves it, and leaves its result.json."""
+    test = jax.tree.map(np.asarray, self._group.dataset.test)
+    metrics, logits = jax.device_get(
+      stacked.evaluate_and_predict(self._tree["state"], test, config=self._group.static)
+    )
+    packed = jax.device_get(stacked.pack(self._tree))
+    for row in list(self._reporters):
+      run, reporter = self._runs[row], self._reporters.pop(row)
+      best = save(run, packed, row)
+      tested = reporter.test(stacked.take(metrics, row).compute(), logits[row], None, best)
+      seconds = round(time.perf_counter() - self._started, 3)
+      ending = Ending(tested, best, self._group.num_weights, reporter.rate, seconds)
+      reporter.close("success")
+      run.folder.write_json("result.json", {**result_of(run, ending), "population": self._size})

@@ -1,8 +1,9 @@
 """Trains a config: python -m mnist_mlp.main --config=configs/adam.py [--config.FIELD=VALUE ...]."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from etils import epy
@@ -37,10 +38,11 @@ def main(line: cli.CommandLine) -> None:
   with chosen(line.flags.workdir, Path(line.config_path).stem) as workdir:
     folder = Workdir(workdir)
     folder.check_config(validated)
-    if folder.result() is None:
+    result = folder.result()
+    if result is None:
       _train(validated, workdir, line)
     else:
-      _say_finished(folder)
+      _say_finished(folder, result)
     print(f"look at it:  tensorboard --logdir={shlex.quote(str(workdir))}")
     print(f"this run again, or the rest of it:  {line.again(workdir)}")
 
@@ -51,8 +53,7 @@ def _train(validated: ConfigDict, workdir: Path, line: cli.CommandLine) -> None:
     train.train_and_evaluate(validated, workdir, profile=line.flags.profile)
 
 
-def _say_finished(folder: Workdir) -> None:
-  result = folder.result()
+def _say_finished(folder: Workdir, result: Mapping[str, Any]) -> None:
   print(
     f"the run in {folder.path} is finished: {result['test']['error_percent']:.2f}% test error "
     f"on {result['dataset']['name']}, after {result['steps']} steps; see "

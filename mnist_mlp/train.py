@@ -24,7 +24,7 @@ from mnist_mlp.core.state import (
 )
 from mnist_mlp.core.steps import ChunkLength
 from mnist_mlp.core.traced import traced
-from mnist_mlp.errors import Interrupted, RunError
+from mnist_mlp.errors import RunError
 from mnist_mlp.run import environment
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import Console
@@ -95,10 +95,8 @@ def _train(run: Run, trainer: "Trainer", loop: Loop, checkpoints: Checkpoints) -
       if loop.step < total_steps:
         checkpoints.save(loop.step, (trainer.state, trainer.metrics), run.about())
         checkpoints.wait()
-        raise Interrupted(
-          f"interrupted by {signals.received.name} after step {loop.step} of {total_steps}; the "
-          f"state is saved in {run.folder.path}",
-          signals.received,
+        raise signals.interrupted(
+          f" after step {loop.step} of {total_steps}; the state is saved in {run.folder.path}"
         )
     best = best_of(run, checkpoints.best_step())
     metrics, logits = trainer.test()

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mnist_mlp import config, data
+
 
 class Case(NamedTuple):
   """Work to do."""
@@ -40,9 +42,6 @@ CASES = {
 
 def training_data(case: Case) -> tuple[np.ndarray, np.ndarray]:
   """Returns uint8 [N, 28, 28, 1] and int32 [N]."""
-  from mnist_mlp import config
-  from mnist_mlp.data import dataset as data
-
   c = config.default()
   c.data.validation_examples, c.data.offline = 0, ""
   images, labels = data.load(c.data, report=lambda line: None).train
@@ -63,25 +62,24 @@ def ours(case: Case, *, xla_flags: str = "") -> Callable[[], Any]:
   import jax
   from ml_collections import FrozenConfigDict
 
-  from mnist_mlp import config
-  from mnist_mlp.core import metrics, steps
-  from mnist_mlp.data import dataset as data
+  from mnist_mlp.core import metrics, state, steps
+  from mnist_mlp.core.spec import DataSpec, Examples
 
   c = config.default()
   c.batch_size, c.num_epochs, c.data.validation_examples = case.batch_size, 100.0, 0
   c.model.features, c.model.activation = case.features, case.activation
   c.optimizer.name, c.optimizer.learning_rate = case.optimizer, case.learning_rate
   c.schedule.name = "constant"
-  split = data.Split(*training_data(case))
-  dataset = data.load(c.data, report=lambda line: None)
-  arrays = jax.device_put(tuple(split))
-  state, none = steps.create_train_state(c, dataset), metrics.TrainMetrics.empty()
-  num_steps, static = case.images // case.batch_size, FrozenConfigDict(c)
+  train = jax.device_put(Examples(*training_data(case)))
+  spec = DataSpec(image_shape=train.images.shape[1:], num_classes=10, num_train=case.images)
+  now, none = state.create_train_state(c, spec), metrics.TrainMetrics.empty()
+  length = steps.ChunkLength(1, case.images // case.batch_size)
+  static = FrozenConfigDict(c)
 
   def epoch():
-    nonlocal state
-    state, _ = jax.block_until_ready(
-      steps.train_chunk(state, none, *arrays, config=static, epochs=1, steps=num_steps)
+    nonlocal now
+    now, _ = jax.block_until_ready(
+      steps.train_chunk(now, none, train, config=static, length=length)
     )
 
   return epoch

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from mnist_mlp.data import dataset as data
-from mnist_mlp.inference import pictures as inference
+from mnist_mlp import data, inference
 from mnist_mlp.run import figures
 from mnist_mlp.run.reporting import distortions
 from mnist_mlp.run.workdir import Workdir
+from mnist_mlp.sweeps.figures import learning_curves
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -41,7 +41,7 @@ def main():
   dataset = data.load(run.config.data)
   labels, probabilities = dataset.test.labels, run.probabilities(run.logits(dataset.test.images))
   curves = {f"{len(members)} seeds": [Workdir(member).metrics() for member in members]}
-  save(figures.learning_curves(curves), "learning_curves")
+  save(learning_curves(curves), "learning_curves")
   save(figures.reliability_diagram(labels, probabilities), "reliability")
   save(figures.confusion_matrix(labels, probabilities.argmax(-1), run.class_names), "confusion")
   save(distortions(run.config, dataset), "distortions")

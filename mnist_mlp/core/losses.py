@@ -53,4 +53,4 @@ def _clipped_cross_entropy(logits: jax.Array, targets: jax.Array, smallest: floa
 def l2_penalty(params: Any, strength: jax.Array | float) -> jax.Array:
   """Returns strength / 2 * the sum of squares of all kernels, not of biases and norms."""
   kernels = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim >= 2]
-  return 0.5 * strength * sum(jnp.vdot(kernel, kernel) for kernel in kernels)
+  return 0.5 * strength * jnp.asarray(sum(jnp.vdot(kernel, kernel) for kernel in kernels))

@@ -1,4 +1,9 @@
-"""CLU metric collections: what a step and an evaluation count."""
+"""CLU metric collections: what a training step and an evaluation count.
+
+A collection is a pytree of sums: collections are merged exactly, on the device.
+"""
+
+from typing import Any
 
 import flax
 import jax
@@ -20,8 +25,8 @@ class FirstNonFinite(clu_metrics.Metric):
     return cls(step=jnp.int32(NEVER))
 
   @classmethod
-  def from_model_output(cls, *, loss: jax.Array, step: jax.Array, **_) -> "FirstNonFinite":
-    """Looks at one step's losses, float32 [batch]."""
+  def from_model_output(cls, *, loss: jax.Array, step: jax.Array, **_: Any) -> "FirstNonFinite":
+    """Returns the metric of one step, from its losses, float32 [batch]."""
     return cls(step=jnp.where(jnp.isfinite(loss).all(), NEVER, step).astype(jnp.int32))
 
   def merge(self, other: "FirstNonFinite") -> "FirstNonFinite":
@@ -37,14 +42,14 @@ class FirstNonFinite(clu_metrics.Metric):
 class EvalMetrics(clu_metrics.Collection):
   """Averages over every example of a split."""
 
-  loss: clu_metrics.Average.from_output("loss")
-  accuracy: clu_metrics.Average.from_output("correct")
+  loss: clu_metrics.Average.from_output("loss")  # type: ignore[valid-type]
+  accuracy: clu_metrics.Average.from_output("correct")  # type: ignore[valid-type]
 
 
 @flax.struct.dataclass
 class TrainMetrics(clu_metrics.Collection):
   """Averages over the steps since the last evaluation."""
 
-  loss: clu_metrics.Average.from_output("loss")
-  accuracy: clu_metrics.Average.from_output("correct")
+  loss: clu_metrics.Average.from_output("loss")  # type: ignore[valid-type]
+  accuracy: clu_metrics.Average.from_output("correct")  # type: ignore[valid-type]
   first_non_finite: FirstNonFinite

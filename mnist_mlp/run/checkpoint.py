@@ -1,9 +1,8 @@
 """Orbax checkpoints: saved without waiting, the last two and the best kept, verified on restore.
 
-A checkpoint is a folder `<step>/` with two items: `state` (a pytree of arrays) and `about` (JSON:
-the config and a digest of the arrays, which Orbax itself would not notice to be damaged).
-
-Orbax is imported when it is first needed: a new run's device then computes already.
+A checkpoint is a folder `<step>/` with two items: `state`, a pytree of arrays, and `about`, JSON.
+`about` holds the config and a digest of the arrays: Orbax itself restores damaged arrays without a
+word.
 """
 
 import contextlib
@@ -12,15 +11,17 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
+from etils import epy
 
 from mnist_mlp.errors import RunError
 
-if TYPE_CHECKING:
+with epy.lazy_imports():  # A new run needs Orbax only once its device computes already.
   import orbax.checkpoint as ocp
+  from orbax.checkpoint import checkpoint_managers
 
 _METRIC = "validation_accuracy"
 
@@ -29,18 +30,18 @@ class Checkpoints:
   """The checkpoints in one folder. A context manager: leaving it waits for the last save."""
 
   def __init__(self, folder: Path, report: Callable[[str], None] = print):
-    """Opens or creates the folder.
+    """Opens the folder, and makes it if it is missing.
 
     Args:
       folder: where the numbered checkpoint folders lie.
-      report: is told, in one line each, of checkpoints that turn out damaged.
+      report: is called with a line for each checkpoint that turns out damaged.
 
     Raises:
       RunError: the folder cannot be made, or holds checkpoints of which none is complete.
     """
     self.folder = Path(folder).absolute()
     self._report = report
-    self._opened: ocp.CheckpointManager | None = None
+    self._opened: Any = None  # Orbax's manager, once it is needed
     try:
       self.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -54,9 +55,6 @@ class Checkpoints:
     return self._opened
 
   def _open(self) -> "ocp.CheckpointManager":
-    import orbax.checkpoint as ocp
-    from orbax.checkpoint import checkpoint_managers
-
     policies = checkpoint_managers.AnyPreservationPolicy(
       [
         checkpoint_managers.LatestN(2),
@@ -72,7 +70,7 @@ class Checkpoints:
         best_fn=_accuracy,
         cleanup_tmp_directories=True,
         enable_async_checkpointing=True,
-        # Else a folder that cannot be made is waited for five minutes.
+        # Asynchronously, Orbax waits five minutes for a folder that cannot be made.
         async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
       ),
     )
@@ -81,7 +79,7 @@ class Checkpoints:
     """Returns itself."""
     return self
 
-  def __exit__(self, *_) -> None:
+  def __exit__(self, *_: Any) -> None:
     """Waits for the last save; raises a RunError if it failed."""
     if self._opened:
       with self._saving():
@@ -101,8 +99,6 @@ class Checkpoints:
     Raises:
       RunError: this save, or the one before it, failed.
     """
-    import orbax.checkpoint as ocp
-
     if step in self.steps():
       return
     tree = jax.tree.map(np.asarray, tree)
@@ -246,16 +242,12 @@ def _find(folder: Path, best: bool) -> int:
 
 
 def _read(path: Path, template: Any) -> Any:
-  import orbax.checkpoint as ocp
-
   with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
     return _restore(lambda args: checkpointer.restore(path, args=args), path, template)
 
 
 def _restore(restore: Callable[[Any], Any], path: Path, template: Any) -> Any:
   """Returns the tree that Orbax's `restore` gives, checked."""
-  import orbax.checkpoint as ocp
-
   abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
   try:
     restored = restore(
@@ -301,5 +293,5 @@ def digest(tree: Any) -> str:
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
     array = np.asarray(leaf)
     sha.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
-    sha.update(array.reshape(-1).view(np.uint8))  # Some dtypes, like bfloat16, lack a buffer.
+    sha.update(array.reshape(-1).view(np.uint8).data)  # Some dtypes, like bfloat16, lack a buffer.
   return sha.hexdigest()

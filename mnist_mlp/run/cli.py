@@ -43,7 +43,7 @@ class CommandLine:
   @property
   def config_path(self) -> str:
     """The file that --config names."""
-    return self.flags["config"].config_filename
+    return self.flags["config"].config_filename  # type: ignore[attr-defined]
 
   def again(self, workdir: Path) -> str:
     """Returns the command line that goes on with what this one began in `workdir`."""

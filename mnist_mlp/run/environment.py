@@ -1,4 +1,4 @@
-"""The process around a run: signals, the record of versions and devices."""
+"""The process around a run: stop signals, the compilation cache, versions and devices."""
 
 import functools
 import hashlib
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+
+from mnist_mlp.errors import Interrupted
 
 _PACKAGES = (
   "mnist_mlp",
@@ -29,14 +31,14 @@ _TOGETHER = 1.0  # seconds within which signals count as one
 
 
 class StopSignals:
-  """Notes SIGINT and SIGTERM for the training loop to act on between two chunks.
+  """Notes SIGINT and SIGTERM, on which the training loop acts between two chunks.
 
-  Use as a context manager. A second signal has its usual effect at once, unless it comes with the
-  first: a terminal and SLURM signal every process of a job, and a parent passes its own on.
-  Outside of the main thread, where Python allows no handlers, nothing is noted.
+  Use as a context manager. A second signal has its usual effect at once, unless it comes within a
+  second of the first: a terminal and SLURM signal every process of a job, and a parent passes its
+  own signal on. Python allows handlers only in the main thread; elsewhere nothing is noted.
   """
 
-  def __init__(self):
+  def __init__(self) -> None:
     """Nothing received yet."""
     self.received: signal.Signals | None = None
     self._received_at = 0.0
@@ -49,11 +51,16 @@ class StopSignals:
         self._previous[number] = signal.signal(number, self._handle)
     return self
 
-  def __exit__(self, *_) -> None:
+  def __exit__(self, *_: Any) -> None:
     """Restores the handlers that were there before."""
     self._restore()
 
-  def _handle(self, number: int, _) -> None:
+  def interrupted(self, where: str) -> Interrupted:
+    """Returns the error that ends what was interrupted: 'interrupted by SIGTERM<where>'."""
+    assert self.received is not None, "nothing was received"
+    return Interrupted(f"interrupted by {self.received.name}{where}", self.received)
+
+  def _handle(self, number: int, _: Any) -> None:
     if self.received is None:
       self.received, self._received_at = signal.Signals(number), time.monotonic()
     elif time.monotonic() - self._received_at > _TOGETHER:
@@ -66,12 +73,12 @@ class StopSignals:
 
 
 def use_compilation_cache() -> None:
-  """Keeps what XLA compiles for later processes, unless the user chose a folder for that already.
+  """Keeps what XLA compiles for later processes, unless the user chose a folder for it already.
 
-  Whatever goes wrong with such a cache, JAX compiles anew and says so. The folder is one for each
-  kind of processor, since home folders are shared between machines.
+  If anything is wrong with the cache, JAX says so and compiles anew. Each kind of processor has a
+  folder of its own, since machines may share a home folder.
   """
-  if jax.config.jax_compilation_cache_dir:
+  if jax.config.values["jax_compilation_cache_dir"]:
     return
   home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
   kind = hashlib.sha256(_cpuinfo("flags").encode()).hexdigest()[:12]
@@ -80,7 +87,7 @@ def use_compilation_cache() -> None:
 
 
 def describe() -> dict[str, Any]:
-  """Returns what the bits of a result depend on besides config and data: versions and devices."""
+  """Returns the versions and devices, on which the last bits of a result depend."""
   device = jax.devices()[0]
   return {
     "python": platform.python_version(),
@@ -88,11 +95,16 @@ def describe() -> dict[str, Any]:
     "platform": platform.platform(),
     "devices": f"{jax.device_count()} x {device.device_kind}",
     "processor": _cpuinfo("model name"),
-    "cpu_cores": len(os.sched_getaffinity(0))
-    if hasattr(os, "sched_getaffinity")
-    else os.cpu_count(),
+    "cpu_cores": cpu_cores(),
     "xla_flags": os.environ.get("XLA_FLAGS", ""),
   }
+
+
+def cpu_cores() -> int:
+  """Returns how many cores this process may use."""
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
 
 
 @functools.cache
@@ -101,7 +113,7 @@ def _versions() -> dict[str, str]:
 
 
 def _cpuinfo(field: str) -> str:
-  """Returns a field of Linux's description of the processor; elsewhere what Python knows."""
+  """Returns a field of Linux's description of the processor, or what Python knows elsewhere."""
   try:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
       if line.startswith(field):

@@ -48,10 +48,10 @@ def first_layer_weights(kernel: Any, image_shape: Sequence[int]) -> Figure:
   units = kernel[:, order].T.reshape(len(order), height, width, -1).mean(-1)
   columns = int(np.ceil(np.sqrt(len(units))))
   rows = -(-len(units) // columns)
-  mosaic = np.full((rows * columns, height + 2, width + 2), np.nan, np.float32)
-  mosaic[: len(units), 1:-1, 1:-1] = units
-  mosaic = mosaic.reshape(rows, columns, height + 2, width + 2).swapaxes(1, 2)
-  mosaic = mosaic.reshape(rows * (height + 2), columns * (width + 2))
+  tiles = np.full((rows * columns, height + 2, width + 2), np.nan, np.float32)
+  tiles[: len(units), 1:-1, 1:-1] = units
+  grid = tiles.reshape(rows, columns, height + 2, width + 2).swapaxes(1, 2)
+  mosaic = grid.reshape(rows * (height + 2), columns * (width + 2))
 
   # A few outliers among the weights would make everything else pale.
   limit = float(np.percentile(np.abs(units), 99.5)) or 1.0
@@ -96,8 +96,10 @@ def confusion_matrix(labels: Any, predictions: Any, class_names: Sequence[str]) 
     )
   names = list(map(literal, class_names))
   long = max(map(len, class_names)) > 3
-  tilt = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if long else {}
-  axes.set_xticks(range(count), names, **tilt)
+  axes.set_xticks(range(count), names)
+  if long:
+    for label in axes.get_xticklabels():
+      label.set(rotation=45, ha="right", rotation_mode="anchor")
   axes.set_yticks(range(count), names)
   axes.set(xlabel="predicted", ylabel="true")
   axes.set_title(_errors_of(errors.sum(), counts.sum()))

@@ -1,8 +1,8 @@
 """CLU metric writers for TensorBoard, without TensorFlow.
 
-CLU's own `SummaryWriter` imports TensorFlow, which takes longer than many a training run. The one
-here writes the same events with TensorBoard's protocol buffers. It takes the place of CLU's when
-this module is imported before `clu.metric_writers` or `clu.periodic_actions`.
+CLU's own `SummaryWriter` imports TensorFlow, which takes longer than a short training run. The one
+here writes the same events with TensorBoard's protocol buffers. If this module is imported before
+`clu.metric_writers` and `clu.periodic_actions`, both use the writer that is here.
 """
 
 import io
@@ -33,9 +33,7 @@ _STATUSES = {"success": api_pb2.STATUS_SUCCESS, "failure": api_pb2.STATUS_FAILUR
 _SESSION_END = ".session_end"
 
 
-def create_writer(
-  logdir: str | os.PathLike, *, first_step: int = 0
-) -> "metric_writers.MetricWriter":
+def create_writer(logdir: str | os.PathLike, *, first_step: int = 0) -> Any:
   """Returns a CLU writer to TensorBoard files in `logdir` that works in a background thread.
 
   Its errors surface as `clu.asynclib.AsyncError` at a later call, at the latest at `close`.
@@ -46,13 +44,14 @@ def create_writer(
       earlier processes wrote to `logdir` at this step or later, nor how their session ended.
   """
   for path in pathlib.Path(logdir).glob(f"*{_SESSION_END}"):
-    path.write_bytes(b"")  # a TensorBoard that is reading it could not go on if it were gone
-  # Not CLU's default, whose LoggingWriter repeats each number and fails on histograms with a NaN.
+    path.write_bytes(b"")  # Not deleted: a TensorBoard that reads the file could not go on.
+  # CLU's default writer also has a LoggingWriter, which repeats each number on the terminal and
+  # fails on histograms with a NaN.
   return metric_writers.AsyncMultiWriter([SummaryWriter(logdir, first_step=first_step)])
 
 
 def write_session_end(logdir: str | os.PathLike, status: str) -> None:
-  """Records in TensorBoard's HParams that the run in `logdir` ended, until it is resumed.
+  """Tells TensorBoard's HParams that the run in `logdir` ended. A resumed run takes it back.
 
   Args:
     logdir: folder of the run's event files.
@@ -64,8 +63,8 @@ def write_session_end(logdir: str | os.PathLike, status: str) -> None:
   if status not in _STATUSES:
     raise ValueError(f"status is {status!r}, which is not one of {', '.join(_STATUSES)}")
   info = plugin_data_pb2.SessionEndInfo(status=_STATUSES[status], end_time_secs=time.time())
-  # In a file of its own, because TensorBoard believes the first end it reads: a run that fails, is
-  # resumed and succeeds would stay a failure.
+  # The end has a file of its own, which a resumed run empties. TensorBoard believes the first end
+  # that it reads: a run that failed and then succeeded would stay a failure.
   events = _EventFile(logdir, _SESSION_END)
   events.write(
     summary=_tensor_summary(
@@ -86,13 +85,15 @@ class SummaryWriter:
   """
 
   def __init__(self, logdir: str | os.PathLike, *, first_step: int | None = None):
-    """Starts a new event file in `logdir`; see `create_writer` for `first_step`.
+    """Starts a new event file in `logdir`.
 
-    None leaves alone what other writers wrote there.
+    Args:
+      logdir: the folder, made if missing.
+      first_step: see `create_writer`. None hides nothing that other writers wrote there.
     """
     self._events = _EventFile(logdir)
     if first_step is not None:
-      # At step 0 too: TensorBoard discards nothing at the first start that it sees in a run.
+      # At step 0 too: TensorBoard discards nothing for the first such event of a run.
       start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
       self._events.write(step=first_step, session_log=start)
 
@@ -143,7 +144,7 @@ class SummaryWriter:
 
 
 class _EventFile:
-  """A new TensorBoard event file; each event is with the operating system when `write` returns."""
+  """A new TensorBoard event file. Each event is handed to the operating system at once."""
 
   def __init__(self, logdir, suffix=""):
     folder = pathlib.Path(logdir)
@@ -190,7 +191,7 @@ def _png(image):
 def _import_metric_writers():
   """Returns `clu.metric_writers`, imported with our SummaryWriter in the place of CLU's own."""
   module = types.ModuleType("clu.metric_writers.summary_writer")
-  module.SummaryWriter = SummaryWriter
+  module.__dict__["SummaryWriter"] = SummaryWriter
   sys.modules.setdefault(module.__name__, module)
   from clu import metric_writers
 

@@ -1,11 +1,13 @@
 """The folder of a run: whose it is, what it holds, and who may write to it.
 
-config.json     the config, as given
-dataset.json    what the run is trained on
-checkpoints/    Orbax
-events.out.*    TensorBoard
-metrics.jsonl   one line per evaluation
-result.json     written last: its presence means that the run is finished
+config.json       the config, as given
+dataset.json      what the run is trained on
+environment.json  versions and devices of the last start
+checkpoints/      Orbax
+damaged/          checkpoints that could not be read
+events.out.*      TensorBoard
+metrics.jsonl     one line for each evaluation
+result.json       written last; where there is one, the run is finished
 """
 
 import contextlib
@@ -27,9 +29,9 @@ from mnist_mlp.errors import HeldError, RunError, UsageError
 
 @contextlib.contextmanager
 def chosen(path: str | None, name: str) -> Iterator[Path]:
-  """Gives the folder that --workdir names, by default a new one: runs/<name>-<time>.
+  """Yields the folder that --workdir names, by default a new one: runs/<name>-<time>.
 
-  A new one in which nothing was written by the end is removed again.
+  A new folder that is still empty at the end is removed again.
 
   Raises:
     UsageError: the path is empty.
@@ -49,33 +51,34 @@ def chosen(path: str | None, name: str) -> Iterator[Path]:
 
 
 def _new_folder(path: Path) -> Path:
-  """Makes the folder, or PATH-2, PATH-3, ... when others start within the same second."""
+  """Makes the folder, or PATH-2, PATH-3, ... if others start within the same second."""
   for number in itertools.count(1):
     folder = path.with_name(f"{path.name}-{number}") if number > 1 else path
     try:
       folder.mkdir(parents=True)
-      return folder
+      break
     except FileExistsError:
       continue
     except OSError as error:
       raise RunError(
         f"cannot make the folder {folder}: {error.strerror}; give a --workdir elsewhere"
       ) from error
+  return folder
 
 
 class Workdir:
-  """One run's folder. Make one through `claim`, or directly to only read."""
+  """The folder of one run. `claim` it to write; reading needs no claim."""
 
   def __init__(self, path: str | os.PathLike):
     """Names the folder, without touching it."""
     self.path = Path(path)
-    self._made = False  # whether the folder is of this process's making
+    self._made = False  # whether this process made the folder
 
   @contextlib.contextmanager
   def claim(self, config: ConfigDict) -> Iterator["Workdir"]:
-    """Creates the folder and holds it for this process, which trains `config` in it.
+    """Makes the folder and holds it for this process, which trains `config` in it.
 
-    A folder made by it in which nothing was written by the end is removed again.
+    If nothing was written by the end, a folder that this process made is removed again.
 
     Raises:
       UsageError: the folder holds a run of another config.
@@ -83,14 +86,14 @@ class Workdir:
     """
     self.check_config(config)
     with self.lock():
-      self.check_config(config)
+      self.check_config(config)  # Another process may have written one before the lock.
       try:
         yield self
       finally:
         self._remove_if_unused()
 
   def keep_config(self, config: ConfigDict) -> None:
-    """Writes config.json; from now on the folder is that of this config."""
+    """Writes config.json. From now on the folder is that of this config."""
     self.write_text("config.json", config_lib.to_json(config))
 
   def _remove_if_unused(self) -> None:
@@ -113,16 +116,17 @@ class Workdir:
 
   def config(self) -> ConfigDict | None:
     """Returns the config of the run in this folder, if there is one."""
+    path = self.path / "config.json"
     try:
-      text = (self.path / "config.json").read_text()
+      text = path.read_text()
     except (FileNotFoundError, NotADirectoryError):
       return None
     except (OSError, UnicodeDecodeError) as error:
-      raise RunError(f"cannot read {self.path / 'config.json'}: {error}") from error
+      raise RunError(f"cannot read {path}: {error}") from error
     try:
       return config_lib.from_json(text)
     except UsageError as error:
-      raise UsageError(f"{self.path / 'config.json'}: {error}; use another --workdir") from error
+      raise UsageError(f"{path}: {error}; use another --workdir") from error
 
   def result(self) -> dict[str, Any] | None:
     """Returns result.json if the run is finished, else None."""
@@ -165,7 +169,7 @@ class Workdir:
       raise RunError(f"cannot write {path}: {error.strerror}") from error
 
   def metrics(self) -> list[dict[str, Any]]:
-    """Returns the rows of metrics.jsonl; a last line that was torn by a crash is left out."""
+    """Returns the rows of metrics.jsonl, but for a last line that a crash cut short."""
     rows = []
     with contextlib.suppress(FileNotFoundError, ValueError):
       for line in (self.path / "metrics.jsonl").read_bytes().splitlines():
@@ -179,11 +183,11 @@ class Workdir:
 
   @contextlib.contextmanager
   def lock(self) -> Iterator[None]:
-    """Creates the folder and holds it for this process.
+    """Makes the folder and holds it for this process.
 
     Raises:
-      HeldError: another process holds it.
-      RunError: it cannot be written.
+      HeldError: another process holds the folder.
+      RunError: the folder cannot be written.
     """
     try:
       self._made = not os.path.isdir(self.path)

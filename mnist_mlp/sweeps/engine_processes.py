@@ -12,7 +12,7 @@ from multiprocessing.connection import wait
 
 import jax
 
-from mnist_mlp.errors import HeldError, Interrupted, RunError, UsageError
+from mnist_mlp.errors import HeldError, RunError, UsageError
 from mnist_mlp.run import cli, environment
 from mnist_mlp.run.console import Console
 from mnist_mlp.sweeps.member import UNFINISHED
@@ -23,11 +23,7 @@ from mnist_mlp.sweeps.sweep import Sweep
 
 def num_processes(options: Options) -> int:
   """Returns how many processes the options ask for: by default one for each core."""
-  if options.processes:
-    return options.processes
-  if hasattr(os, "sched_getaffinity"):
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
+  return options.processes or environment.cpu_cores()
 
 
 class ProcessesEngine(contextlib.nullcontext):
@@ -72,8 +68,7 @@ def _run_workers(plan: Plan, count: int) -> None:
         for worker in running:
           worker.terminate()
   if signals.received:
-    message = f"interrupted by {signals.received.name}; the sweep is saved"
-    raise Interrupted(message, signals.received)
+    raise signals.interrupted("; the sweep is saved")
   failed = [worker.exitcode for worker in workers if worker.exitcode]
   if failed:
     raise RunError(

@@ -7,6 +7,7 @@ a setting are one trial (Li et al., "A system for massively parallel hyperparame
 
 import dataclasses
 import functools
+import logging
 import math
 import os
 import signal
@@ -93,7 +94,7 @@ def _connect(address: str) -> None:
       warnings.simplefilter("ignore", RuntimeWarning)
       ray.init(
         **({"address": address} if address else local),
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
         runtime_env={"env_vars": {} if _has_gpus() else _ONE_THREAD},
       )
   except (ConnectionError, ValueError) as error:
@@ -123,7 +124,7 @@ def _slots() -> int:
 
 
 def _fit(sweep: Sweep, plan: Plan, halving: int) -> None:
-  resources = {"cpu": 1, **({"gpu": 1} if ray.cluster_resources().get("GPU") else {})}
+  resources = {"cpu": 1.0, **({"gpu": 1.0} if ray.cluster_resources().get("GPU") else {})}
   if halving:  # ASHA goes by every evaluation, and each one is reported once it is saved.
     plan = dataclasses.replace(plan, save_every=0.0)
   trial = functools.partial(_trial, plan=plan)

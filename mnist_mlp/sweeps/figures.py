@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -32,12 +33,9 @@ def learning_curves(runs: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -
   for index, seeds in enumerate(runs.values()):
     color = COLORS[index % len(COLORS)]
     for split, style in (("train", ":"), ("validation", "-")):
-      _band(loss_axes, *_over_seeds(seeds, f"{split}/loss"), color, style)
-      epochs, accuracies = _over_seeds(seeds, f"{split}/accuracy")
-      errors = [
-        np.maximum(100 * (1 - np.asarray(values)), _SMALLEST_ERROR) for values in accuracies
-      ]
-      _band(error_axes, epochs, errors, color, style)
+      _band(loss_axes, _over_seeds(seeds, f"{split}/loss"), color, style)
+      accuracies = _over_seeds(seeds, f"{split}/accuracy")
+      _band(error_axes, {e: _errors(values) for e, values in accuracies.items()}, color, style)
   for axes, name in ((loss_axes, "loss"), (error_axes, "error, %")):
     axes.set_yscale("log")
     axes.set(xlabel="epoch", title=name)
@@ -57,30 +55,30 @@ def learning_curves(runs: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -
   return figure
 
 
-def _over_seeds(seeds, key):
-  """Returns the sorted epochs at which any seed has a finite `key`, and the values at each."""
+def _over_seeds(seeds: Sequence[Sequence[Mapping[str, Any]]], key: str) -> dict[float, Any]:
+  """Returns the values of `key` at each epoch, in the order of the epochs; only finite ones."""
   values = defaultdict(list)
   for rows in seeds:
     for row in rows:
       value = row.get(key)
       if value is not None and np.isfinite(value):
         values[row["epoch"]].append(value)
-  epochs = sorted(values)
-  return epochs, [values[epoch] for epoch in epochs]
+  return {epoch: values[epoch] for epoch in sorted(values)}
 
 
-def _band(axes, epochs, values, color, style):
-  if not epochs:
+def _errors(accuracies: Any) -> np.ndarray:
+  """Returns errors in per cent that a logarithmic axis can show."""
+  return np.maximum(100 * (1 - np.asarray(accuracies, np.float64)), _SMALLEST_ERROR)
+
+
+def _band(axes: Axes, values: Mapping[float, Any], color: str, style: str) -> None:
+  """Draws the mean of the values at each epoch as a line, and their range as a band."""
+  if not values:
     return
-  axes.plot(epochs, [np.mean(v) for v in values], style, color=color, linewidth=1.6)
-  axes.fill_between(
-    epochs,
-    [np.min(v) for v in values],
-    [np.max(v) for v in values],
-    color=color,
-    alpha=0.2,
-    linewidth=0,
-  )
+  epochs, of_epochs = list(values), list(values.values())
+  axes.plot(epochs, [np.mean(v) for v in of_epochs], style, color=color, linewidth=1.6)
+  low, high = ([function(v) for v in of_epochs] for function in (np.min, np.max))
+  axes.fill_between(epochs, low, high, color=color, alpha=0.2, linewidth=0)
 
 
 def sweep(fields: Mapping[str, Sequence[Any]], errors: Any) -> Figure:
@@ -98,7 +96,8 @@ def sweep(fields: Mapping[str, Sequence[Any]], errors: Any) -> Figure:
     name: _Scale(map(str, values) if name == "seed" else values) for name, values in shown.items()
   }
   if len(axes_of) == 1:
-    return _sweep_curve(*axes_of.items(), errors)
+    (name,) = axes_of
+    return _sweep_curve(name, axes_of[name], errors)
   return _parallel_coordinates(axes_of, errors)
 
 
@@ -126,8 +125,7 @@ class _Scale:
     return (self.positions - low) / (high - low) if high > low else np.full(len(self.values), 0.5)
 
 
-def _sweep_curve(item, errors):
-  name, scale = item
+def _sweep_curve(name, scale, errors):
   figure, axes = figure_of(4.5)
   places = scale.values if scale.numeric else scale.positions
   by_place = defaultdict(list)

@@ -102,7 +102,7 @@ class Group:
 
   @functools.cache  # noqa: B019  (a group lives as long as its process needs programs)
   def _creator(self, shared_seed: bool) -> Callable[[Traced], TrainState]:
-    axes = Traced(None if shared_seed else 0, 0, 0)
+    axes: Any = Traced(None if shared_seed else 0, 0, 0)  # type: ignore[arg-type]
     state_axes = stacked.state_axes(self.member, shared_seed)
     return jax.jit(jax.vmap(self.initializer, in_axes=(axes,), out_axes=state_axes))
 

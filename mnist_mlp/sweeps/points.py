@@ -170,7 +170,8 @@ def check(produced: Iterable[Any], base: ConfigDict) -> list[Point]:
     UsageError: names the first point that is wrong, and what is wrong with it.
   """
   config_lib.validate(base)
-  points, seen = [], {}
+  points: list[Point] = []
+  seen: dict[str, int] = {}
   for index, overrides in enumerate(produced):
     if not isinstance(overrides, Mapping):
       raise UsageError(

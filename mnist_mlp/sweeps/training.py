@@ -7,7 +7,6 @@ import jax
 import numpy as np
 
 from mnist_mlp.core.steps import ChunkLength
-from mnist_mlp.errors import Interrupted
 from mnist_mlp.run import environment
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.loop import Chunk, Loop, Measured, Pace, measured
@@ -100,11 +99,8 @@ class _Training:
       if saved < loop.step < timetable.total_steps:
         self._save(loop.step, stacked.pack(self._tree))
       if loop.step < until:
-        raise Interrupted(
-          f"interrupted by {signals.received.name} after step {loop.step} of "
-          f"{timetable.total_steps}; the sweep is saved",
-          signals.received,
-        )
+        total = timetable.total_steps
+        raise signals.interrupted(f" after step {loop.step} of {total}; the sweep is saved")
 
   def _save(self, step: int, packed: stacked.Tree) -> int:
     self._checkpoints.save(step, packed, {})

@@ -4,15 +4,16 @@ import json
 import subprocess
 import sys
 
+import benchmark
+import benchmark_parts
+import benchmark_tables as tables
+import contestants
+import pages
 import processes
 import pytest
+import timing
 
 SCRIPTS = processes.ROOT / "scripts"
-
-
-@pytest.fixture(scope="module")
-def benchmark():
-  return processes.import_script("benchmark")
 
 
 @pytest.mark.parametrize(
@@ -28,9 +29,9 @@ def benchmark():
     ("mnist_mlp, no command buffers", "jax"),
   ],
 )
-def test_every_contestant_trains_an_epoch_a_line(benchmark, mnist_dir, name, package):
+def test_every_contestant_trains_an_epoch_a_line(mnist_dir, name, package):
   pytest.importorskip(package)
-  case = benchmark.Case(features=(16,), batch_size=64, images=640)
+  case = contestants.Case(features=(16,), batch_size=64, images=640)
   done = subprocess.run(
     [sys.executable, SCRIPTS / "contestants.py", name, json.dumps(case._asdict())],
     input="go\ngo\n",
@@ -47,43 +48,43 @@ def test_every_contestant_trains_an_epoch_a_line(benchmark, mnist_dir, name, pac
     assert 0 < epoch["seconds"] < 100 and epoch["memory"] > 50
 
 
-def test_ratios_are_those_within_a_turn(benchmark):
+def test_ratios_are_those_within_a_turn():
   ours, theirs = iter([1.0, 2.0, 4.0]), iter([3.0, 4.0, 4.0])
-  found = benchmark.turns({"a": lambda: next(ours), "b": lambda: next(theirs)}, 3)
+  found = timing.turns({"a": lambda: next(ours), "b": lambda: next(theirs)}, 3)
   assert found["a"] == {"seconds": [1.0, 2.0, 4.0], "ratio": 1.0}
   assert found["b"] == {"seconds": [3.0, 4.0, 4.0], "ratio": 2.0}
 
 
-def test_operations_of_an_epoch(benchmark):
-  case = benchmark.Case(features=(5,), batch_size=4, images=10)
+def test_operations_of_an_epoch():
+  case = contestants.Case(features=(5,), batch_size=4, images=10)
   # Two batches of four; 784 x 5 twice (no gradient of the images), 5 x 10 three times.
-  assert benchmark.contestants.flops(case) == 2 * 8 * (2 * 784 * 5 + 3 * 5 * 10)
+  assert contestants.flops(case) == 2 * 8 * (2 * 784 * 5 + 3 * 5 * 10)
 
 
-def test_the_page_on_performance_shows_what_is_recorded(benchmark):
+def test_the_page_on_performance_shows_what_is_recorded():
   results = benchmark.read_results(processes.ROOT / "results" / "benchmark.json")
   page = (processes.ROOT / "docs" / "performance.md").read_text()
-  assert set(results) == set(benchmark.PARTS)
+  assert set(results) == set(benchmark_parts.PARTS)
   for part in results:
-    shown = benchmark.pages.part(page, part, "benchmark")
-    assert shown == benchmark.part_table(part, results[part]), "see benchmark.py --update_page"
+    shown = pages.part(page, part, "benchmark")
+    assert shown == tables.part_table(part, results[part]), "see benchmark.py --update_page"
 
 
-def test_the_page_is_brought_up_to_date(benchmark):
+def test_the_page_is_brought_up_to_date():
   results = benchmark.read_results(processes.ROOT / "results" / "benchmark.json")
   page = (processes.ROOT / "docs" / "performance.md").read_text()
   outdated = page.replace("| scikit-learn |", "| nobody |", 1)
   assert outdated != page
-  assert benchmark.update_page(outdated, results) == benchmark.update_page(page, results)
+  assert tables.update_page(outdated, results) == tables.update_page(page, results)
   with pytest.raises(ValueError, match=r"lacks <!-- start: scripts/benchmark\.py -->"):
-    benchmark.update_page(page.replace("<!-- start:", "<!-- begin:"), results)
+    tables.update_page(page.replace("<!-- start:", "<!-- begin:"), results)
 
 
-def test_the_picture_shows_the_cases_with_adam_that_there_are(benchmark, tmp_path):
+def test_the_picture_shows_the_cases_with_adam_that_there_are(tmp_path):
   results = benchmark.read_results(processes.ROOT / "results" / "benchmark.json")
   measured = results["epoch"]["measured"]
-  benchmark.plot({"lab_tanh": measured["lab_tanh"]}, tmp_path / "none.png")
-  benchmark.plot({"adam-128": measured["adam-128"]}, tmp_path / "one.png")
+  tables.plot({"lab_tanh": measured["lab_tanh"]}, tmp_path / "none.png")
+  tables.plot({"adam-128": measured["adam-128"]}, tmp_path / "one.png")
   assert [path.name for path in tmp_path.iterdir()] == ["one.png"]
 
 

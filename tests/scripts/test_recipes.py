@@ -9,11 +9,15 @@ import types
 from pathlib import Path
 
 import numpy as np
+import pages
 import processes
 import pytest
+import recipe_results
+import recipes
+from recipe_results import Measurement
 
 from mnist_mlp.errors import RunError
-from mnist_mlp.run import cli as commandline
+from mnist_mlp.run.config_files import load_config, load_module
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = (
@@ -24,11 +28,6 @@ TINY = (
   "--override=data.name=digits",
 )
 NAME = "quick batch_size=64 data.name=digits model.features=(16,) num_epochs=1"
-
-
-@pytest.fixture(scope="module")
-def script():
-  return processes.import_script("recipes")
 
 
 def run(folder, *arguments, **variables):
@@ -107,10 +106,10 @@ def test_wrong_arguments_are_refused(tmp_path, arguments, message):
   assert not list(tmp_path.iterdir())
 
 
-def test_score(script):
+def test_score():
   labels = np.array([0, 1, 1, 0, 1])
   probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.05, 0.95], [0.7, 0.3], [0.6, 0.4]])
-  score = script.score(probabilities, labels)
+  score = recipe_results.score(probabilities, labels)
   assert score["error"] == 40
   assert score["halves"] == [pytest.approx(33.3333), 50]
   assert score["calibration_error"] == pytest.approx(
@@ -135,12 +134,14 @@ def measured(error, **environment):
   }
 
 
-def test_the_table_shows_mean_and_standard_deviation(script):
+def test_the_table_shows_mean_and_standard_deviation():
   results = {"environments": [], "recipes": {}}
   for seed, error in enumerate((1.3, 1.4, 1.6)):
-    script.record(results, "adam", [], {"seed": 1}, seed, measured(error), 10.0 + seed)
-  script.record(results, "deep", ["batch_size=3"], {}, 7, measured(0.5, cpu_cores=4), None)
-  lines = script.table(results).splitlines()
+    measurement = Measurement("adam", {"seed": 1}, seed, measured(error), 10.0 + seed)
+    recipe_results.record(results, measurement)
+  other = Measurement("deep batch_size=3", {}, 7, measured(0.5, cpu_cores=4), None)
+  recipe_results.record(results, other)
+  lines = recipe_results.table(results).splitlines()
   assert lines[2] == (
     "| `adam` | 1.60 (Keras's example) | 1.43 ± 0.15 (3) | 1.53, 1.33 | 0.50 ± 0.00 | 11 |"
   )
@@ -152,61 +153,67 @@ def test_the_table_shows_mean_and_standard_deviation(script):
   )
 
 
-def test_a_resumed_run_keeps_its_seconds_and_a_changed_recipe_loses_its_seeds(script):
+def test_a_resumed_run_keeps_its_seconds_and_a_changed_recipe_loses_its_seeds():
   results = {"environments": [], "recipes": {}}
-  script.record(results, "adam", [], {"batch_size": 1}, 0, measured(1.3), 10.0)
-  script.record(results, "adam", [], {"batch_size": 1}, 0, measured(1.3), None)
+  first = Measurement("adam", {"batch_size": 1}, 0, measured(1.3), 10.0)
+  recipe_results.record(results, first)
+  recipe_results.record(results, first._replace(seconds=None))
   assert results["recipes"]["adam"]["seeds"]["0"]["seconds"] == 10.0
-  script.record(results, "adam", [], {"batch_size": 2}, 1, measured(1.5), 11.0)
+  changed = Measurement("adam", {"batch_size": 2}, 1, measured(1.5), 11.0)
+  recipe_results.record(results, changed)
   assert list(results["recipes"]["adam"]["seeds"]) == ["1"]
   assert len(results["environments"]) == 1
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "null", '{"recipes": {}}', "{", "folder"])
-def test_a_file_of_other_things_is_refused(script, tmp_path, content):
+def test_a_file_of_other_things_is_refused(tmp_path, content):
   path = tmp_path / "results.json"
   path.mkdir() if content == "folder" else path.write_text(content)
   with pytest.raises(RunError, match=r"results\.json .*; move it away"):
-    script.read_results(path)
+    recipe_results.read(path)
 
 
-def test_what_another_process_recorded_meanwhile_stays(script, tmp_path, monkeypatch):
+def test_what_another_process_recorded_meanwhile_stays(tmp_path):
   path = tmp_path / "results.json"
-  monkeypatch.setattr(script, "_RESULTS", types.SimpleNamespace(value=str(path)))
-  monkeypatch.setattr(script, "_OVERRIDE", types.SimpleNamespace(value=[]))
-  script._add("adam", {}, 0, measured(1.3), 10.0)
-  other = script.read_results(path)
-  script.record(other, "quick", [], {}, 0, measured(1.2), 8.0)
-  script._write(path, other)
-  assert set(script._add("adam", {}, 1, measured(1.4), 11.0)["recipes"]) == {"adam", "quick"}
-  assert set(script.read_results(path)["recipes"]) == {"adam", "quick"}
+  given = types.SimpleNamespace(results=str(path))
+  recipes._add(Measurement("adam", {}, 0, measured(1.3), 10.0), given)
+  other = recipe_results.read(path)
+  recipe_results.record(other, Measurement("quick", {}, 0, measured(1.2), 8.0))
+  recipe_results.write(path, other)
+  recipes._add(Measurement("adam", {}, 1, measured(1.4), 11.0), given)
+  found = recipe_results.read(path)["recipes"]
+  assert set(found) == {"adam", "quick"} and set(found["adam"]["seeds"]) == {"0", "1"}
 
 
-def test_headers_give_the_measured_figures_of_the_recipe_as_it_is(script):
-  recipes = script.read_results(ROOT / "results" / "recipes.json")["recipes"]
+def test_headers_give_the_measured_figures_of_the_recipe_as_it_is():
+  recipes = recipe_results.read(ROOT / "results" / "recipes.json")["recipes"]
   for path in sorted((ROOT / "configs").glob("*.py")):
-    header = commandline.load_module(path)["__doc__"]
+    header = load_module(path)["__doc__"]
     if path.stem not in recipes:
       assert "Measured:" not in header, f"{path.name} gives figures that nothing measured"
       continue
     entry = recipes[path.stem]
-    assert entry["config"] == script.changes_to_default(commandline.load_config(path)), path.name
-    assert script.measured_line(entry) in header.splitlines(), path.name
+    assert entry["config"] == recipe_results.changes_to_default(load_config(path)), path.name
+    assert recipe_results.measured_line(entry) in header.splitlines(), path.name
 
 
-def test_the_readme_shows_the_table_of_what_is_recorded(script):
-  shown = script.pages.part((ROOT / "README.md").read_text(), "table", "recipes")
-  assert shown == script.table(script.read_results(ROOT / "results" / "recipes.json"))
+PAGE = ROOT / "docs" / "results.md"
 
 
-def test_readme_and_headers_are_brought_up_to_date(script, tmp_path):
+def test_the_page_of_results_shows_what_is_recorded():
+  shown = pages.part(PAGE.read_text(), "table", "recipes")
+  assert shown == recipe_results.table(recipe_results.read(ROOT / "results" / "recipes.json"))
+
+
+def test_page_picture_and_headers_are_brought_up_to_date(tmp_path):
   shutil.copytree(ROOT / "configs", tmp_path / "configs")
-  shutil.copy(ROOT / "README.md", tmp_path)
+  (tmp_path / "docs").mkdir()
+  shutil.copy(PAGE, tmp_path / "docs")
   results = {"environments": [], "recipes": {}}
   for name in ("adam", "momentum", "committee of 5 deep"):  # with a figure, without one, no config
-    script.record(results, name, [], {}, 0, measured(7.77), 10.0)
-  script.update_docs(results, tmp_path)
-  script.update_docs(results, tmp_path)
+    recipe_results.record(results, Measurement(name, {}, 0, measured(7.77), 10.0))
+  recipe_results.update_docs(results, tmp_path)
+  recipe_results.update_docs(results, tmp_path)
   for name in ("adam", "momentum"):
     text = (tmp_path / "configs" / f"{name}.py").read_text()
     assert text.count("Measured: ") == 1
@@ -215,16 +222,13 @@ def test_readme_and_headers_are_brought_up_to_date(script, tmp_path):
     )
     assert header.splitlines()[-2:] == ["", "Measured: 7.77% test error, 1 seed."]
     assert header.startswith(original.partition("Measured")[0])
-    assert (
-      text.partition("from mnist_mlp")[2]
-      == ((ROOT / "configs" / f"{name}.py").read_text().partition("from mnist_mlp")[2])
-    )
-  readme = (tmp_path / "README.md").read_text()
-  assert "| `committee of 5 deep` | 0.39 (Meier 2011, 25 nets) | 7.77 (1) |" in readme
-  assert (
-    readme.partition("<!-- end of table -->")[2]
-    == ((ROOT / "README.md").read_text().partition("<!-- end of table -->")[2])
-  )
+    before = (ROOT / "configs" / f"{name}.py").read_text().partition("from mnist_mlp")[2]
+    assert text.partition("from mnist_mlp")[2] == before
+  page = (tmp_path / "docs" / "results.md").read_text()
+  assert "| `committee of 5 deep` | 0.39 (Meier 2011, 25 nets) | 7.77 (1) |" in page
+  end = "<!-- end of table -->"
+  assert page.partition(end)[2] == PAGE.read_text().partition(end)[2]
+  assert (tmp_path / "docs" / "results.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow

@@ -1,0 +1,70 @@
+"""Folders of runs that earlier versions left: they can be resumed, evaluated and used.
+
+`old_runs/` holds one archive a version: a run that was killed, but for its event files. In it,
+`expected.jsonl` is the metrics.jsonl of the same run when that version trained it to its end.
+"""
+
+import json
+import tarfile
+from pathlib import Path
+
+import processes
+import pytest
+
+ARCHIVES = sorted((Path(__file__).parent / "old_runs").glob("*.tar.gz"))
+# The command with which the runs were started.
+COMMAND = (
+  "--config=configs/adam.py",
+  "--config.data.name=digits",
+  "--config.data.validation_examples=100",
+  "--config.model.features=(3,)",
+  "--config.model.inputs=standardized",
+  "--config.model.norm=batch",
+  "--config.batch_size=100",
+  "--config.num_epochs=60",
+  "--config.eval_every_epochs=2",
+  "--config.checkpoint_every_steps=5",
+  "--config.optimizer.clip_norm=1.0",
+  "--config.ema.decay=0.9",
+  "--config.augment.rotation=5.0",
+)
+
+
+@pytest.fixture(params=ARCHIVES, ids=[path.name.removesuffix(".tar.gz") for path in ARCHIVES])
+def old_run(request, tmp_path):
+  with tarfile.open(request.param) as archive:
+    archive.extractall(tmp_path / "run", filter="data")
+  return tmp_path / "run"
+
+
+def rows(path):
+  return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_of_an_earlier_version_goes_on_to_the_same_end(old_run, digits_dir):
+  before = rows(old_run / "metrics.jsonl")
+  assert 0 < len(before) < 30
+  done = processes.run(*COMMAND, f"--workdir={old_run}", TFDS_DATA_DIR=str(digits_dir))
+  assert done.returncode == 0, done.stderr
+  assert "resuming at step 160 of 840" in done.stdout
+  found, expected = rows(old_run / "metrics.jsonl"), rows(old_run / "expected.jsonl")
+  assert [row["step"] for row in found] == [row["step"] for row in expected]
+  for row, other in zip(found, expected, strict=True):
+    assert list(row) == list(other)
+  # The same bits on the same machine; elsewhere differences grow with the steps.
+  assert found[:12] == [pytest.approx(row, rel=1e-3, abs=1e-4) for row in expected[:12]]
+  assert found[-1]["validation/loss"] == pytest.approx(expected[-1]["validation/loss"], rel=0.05)
+
+
+@pytest.mark.slow
+def test_a_run_of_an_earlier_version_can_be_evaluated(old_run, digits_dir):
+  done = processes.run(
+    f"--workdir={old_run}",
+    "--split=validation",
+    "--json",
+    module="mnist_mlp.evaluate",
+    TFDS_DATA_DIR=str(digits_dir),
+  )
+  assert done.returncode == 0, done.stderr
+  report = json.loads(done.stdout)
+  assert report["runs"][0]["step"] == 160 and report["examples"] == 100

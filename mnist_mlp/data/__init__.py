@@ -1,1 +1,29 @@
-"""Room."""
+"""Where examples come from: a TFDS dataset of pictures, or the user's own files, as uint8 arrays.
+
+    from mnist_mlp import data
+    dataset = data.load(config.data)
+
+What each module answers:
+
+    dataset   what a run gets: `load`, the stand-in for missing data, the validation split
+    source    what a source of data must offer, and how to add one
+    tfds      the source that TFDS knows by name
+    digits    the embedded dataset 'digits'
+    files     the source that is a folder of the user's own files
+    formats   what a format of such files must offer, and how to add one
+    idx       format: IDX files, as MNIST was published
+    parquet   format: Parquet files
+    folders   format: one folder of PNG or JPEG pictures for each class
+    obtain    the way from a source to arrays: the cache, else prepared files, else preparing
+    origin    what TFDS can prepare a dataset from, found out within seconds
+    prepare   preparing with TFDS, once; the only step that needs TensorFlow
+    decode    prepared files to arrays
+    cache     decoded arrays on disk, which later runs only map into memory
+    quiet     TFDS and TensorFlow without their messages
+
+Importing this package imports neither TFDS nor TensorFlow, JAX, Pillow, PyArrow or requests.
+"""
+
+from mnist_mlp.data.dataset import Dataset, load
+
+__all__ = ["Dataset", "load"]

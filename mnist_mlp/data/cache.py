@@ -1,7 +1,8 @@
-"""The decoded arrays of datasets, kept beside the prepared files of a TFDS data folder.
+"""Decoded arrays on disk, beside the prepared files of a TFDS data folder.
 
-Later runs only map them into memory, without TFDS. All of this lies in the folder `mnist_mlp` of
-the data folder; it is made under a lock and appears whole or not at all.
+Later runs map the arrays into memory and need no TFDS. Everything lies in the folder `mnist_mlp`
+of the data folder. A dataset's arrays are written under a lock, in a scratch folder that is then
+renamed: they appear complete or not at all.
 """
 
 import contextlib
@@ -18,51 +19,47 @@ from typing import NamedTuple
 
 import numpy as np
 
-_FORMAT = 1  # goes up when the layout of the cache changes
+from mnist_mlp.core.spec import Examples
 
-Report = Callable[[str], None]
+_FORMAT = 1  # Increase it when the layout of the cache changes.
 
-
-class Split(NamedTuple):
-  """Examples, in the order of the prepared files; the arrays are read-only."""
-
-  images: np.ndarray  # uint8 [N, H, W, C]
-  labels: np.ndarray  # int32 [N], in [0, num_classes)
-
-  @property
-  def num_examples(self) -> int:
-    """N."""
-    return len(self.labels)
+Report = Callable[[str], None]  # is called with one line for the user
 
 
 class Arrays(NamedTuple):
-  """A dataset as every way to obtain one returns it: complete, validation still in train."""
+  """A whole dataset. The validation examples are still the last ones of train."""
 
   version: str
   class_names: tuple[str, ...]
-  train: Split
-  test: Split
-  fingerprint: str
-  source: str
+  train: Examples  # NumPy, read-only, in the order of the prepared files
+  test: Examples  # likewise
+  fingerprint: str  # of train and test, see `fingerprint`
+  origin: str  # one line: where the data came from
+
+
+def scratch(folder: Path) -> Path:
+  """Returns the folder for unfinished work, which whoever holds the lock may use.
+
+  A finished result is renamed to its place. Everything else is deleted when the lock is released.
+  """
+  return _own(folder) / ".unfinished"
+
+
+def place(key: str, folder: Path) -> Path:
+  """Returns the folder of a dataset's arrays; `key` is the one of its source."""
+  return _own(folder) / urllib.parse.quote(key, safe="")
 
 
 def _own(folder: Path) -> Path:
   return folder / "mnist_mlp"
 
 
-def scratch(folder: Path) -> Path:
-  """Where everything is made, under the lock; it is renamed when complete, or else swept away."""
-  return _own(folder) / ".unfinished"
-
-
-def place(name: str, folder: Path) -> Path:
-  """Returns the folder of a dataset's arrays."""
-  return _own(folder) / urllib.parse.quote(name, safe="")
-
-
 @contextlib.contextmanager
 def lock(folder: Path, report: Report) -> Iterator[str]:
-  """Holds the lock of `folder`; yields '', or in words why it cannot be had."""
+  """Holds the lock of a data folder, and waits for it if another process holds it.
+
+  Yields '', or in words why there can be no lock: the folder cannot be written.
+  """
   with contextlib.ExitStack() as stack:
     try:
       _own(folder).mkdir(parents=True, exist_ok=True)
@@ -76,14 +73,24 @@ def lock(folder: Path, report: Report) -> Iterator[str]:
     except OSError as error:
       obstacle = str(error)
     else:
-      shutil.rmtree(scratch(folder), ignore_errors=True)  # What a killed process left.
+      shutil.rmtree(scratch(folder), ignore_errors=True)  # A killed process may have left it.
       stack.callback(shutil.rmtree, scratch(folder), ignore_errors=True)
     yield obstacle
 
 
-def write(name: str, folder: Path, arrays: Arrays, prepared: Path) -> str:
-  """Replaces the cache of a dataset; returns '', or in words why it cannot. Needs the lock."""
-  unfinished, target = scratch(folder) / "cache", place(name, folder)
+def write(key: str, folder: Path, arrays: Arrays, prepared: Path) -> str:
+  """Replaces the arrays of a dataset on disk. The caller must hold the lock.
+
+  Args:
+    key: the key of the dataset's source.
+    folder: the data folder.
+    arrays: what to write.
+    prepared: the folder, inside `folder`, of the prepared files that the arrays came from.
+
+  Returns:
+    '', or in words why the arrays cannot be written.
+  """
+  unfinished, target = scratch(folder) / "cache", place(key, folder)
   facts = json.dumps(
     {
       "made_by": _maker(),
@@ -107,21 +114,17 @@ def write(name: str, folder: Path, arrays: Arrays, prepared: Path) -> str:
   return ""
 
 
-def read(name: str, folder: Path) -> Arrays | None:
-  """Returns the cached arrays, mapped into memory, or None unless they are whole and current."""
-  kept = place(name, folder)
+def read(key: str, folder: Path) -> Arrays | None:
+  """Returns the arrays of a dataset, mapped into memory.
+
+  Returns None if there are no arrays, if they are damaged, or if the prepared files, TFDS or this
+  module have changed since the arrays were written.
+  """
+  kept = place(key, folder)
   try:
     checksum, text = (kept / "facts.json").read_text().split("\n")
     facts = json.loads(text)
-    train, test = (
-      Split(
-        *(
-          np.asarray(np.load(kept / f"{split}_{field}.npy", mmap_mode="r"))
-          for field in Split._fields
-        )
-      )
-      for split in ("train", "test")
-    )
+    train, test = _map_split(kept, "train"), _map_split(kept, "test")
     prepared = folder / facts["prepared"]
     valid = (
       checksum == f"{zlib.crc32(text.encode()):08x}"
@@ -129,7 +132,7 @@ def read(name: str, folder: Path) -> Arrays | None:
       and facts["identity"] == _identity(prepared)
       and facts["fingerprint"] == fingerprint(train, test)
     )
-  except Exception:  # Whatever is wrong with a cache, it is no more than a cache.
+  except Exception:  # A damaged cache can raise anything, and must only cost time.
     return None
   if not valid:
     return None
@@ -143,24 +146,30 @@ def read(name: str, folder: Path) -> Arrays | None:
   )
 
 
+def _map_split(kept: Path, split: str) -> Examples:
+  # asarray: plain arrays whose memory is the file's, since np.memmap makes every slice slower.
+  paths = (kept / f"{split}_{field}.npy" for field in Examples._fields)
+  return Examples(*(np.asarray(np.load(path, mmap_mode="r")) for path in paths))
+
+
 def describe(prepared: str | Path) -> str:
   """Returns in words where a dataset is prepared."""
   return f"prepared in {prepared}"
 
 
-def _maker() -> list:
+def _maker() -> list[int | str]:
   return [_FORMAT, importlib.metadata.version("tensorflow-datasets")]
 
 
-def _identity(prepared: Path) -> list[list]:
-  """Returns what changes whenever the prepared files do."""
+def _identity(prepared: Path) -> list[list[str | int]]:
+  """Returns the names, sizes and times of the prepared files."""
   return [
     [path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in sorted(prepared.iterdir())
   ]
 
 
-def fingerprint(*splits: Split) -> str:
-  """Returns a hex digest of the arrays' shapes, types and contents."""
+def fingerprint(*splits: Examples) -> str:
+  """Returns a hex digest of the arrays' shapes, dtypes and contents."""
   crcs = []
   for array in (array for split in splits for array in split):
     crcs.append(zlib.crc32(array, zlib.crc32(f"{array.dtype}{array.shape}".encode())))

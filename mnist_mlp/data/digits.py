@@ -5,6 +5,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from etils import epy
+
+with epy.lazy_imports():  # Only preparing draws the pictures; reading needs no scikit-learn.
+  import PIL.Image
+  import sklearn.datasets
 
 _TRAIN_EXAMPLES = 1500
 _SIZE = 28  # pixels, the side of a picture
@@ -14,8 +19,9 @@ _BOX = 20  # pixels, the side of the centred square that holds the digit
 class Digits(tfds.core.GeneratorBasedBuilder):
   """scikit-learn's `load_digits` as a TFDS dataset: 1,500 for train, the last 297 for test.
 
-  Importing this module registers it with TFDS as 'digits'. Images are uint8 [28, 28, 1], light ink
-  on dark; labels are 0 to 9. A change to the pixels needs a new VERSION, here and in `data`.
+  Importing this module registers the dataset with TFDS as 'digits'. Images are uint8 [28, 28, 1],
+  light ink on dark. Labels are 0 to 9. If the pixels change, VERSION must change, here and in
+  `mnist_mlp.data.tfds.EMBEDDED`.
   """
 
   VERSION = tfds.core.Version("1.0.0")
@@ -50,15 +56,12 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
 def _mnist_style_digits() -> tuple[np.ndarray, np.ndarray]:
   """Returns images, uint8 [1797, 28, 28, 1], and labels, int [1797]."""
-  from PIL import Image
-  from sklearn.datasets import load_digits
-
-  source = load_digits()
+  source = sklearn.datasets.load_digits()
   images = np.zeros((len(source.images), _SIZE, _SIZE, 1), np.uint8)
   margin = (_SIZE - _BOX) // 2
   for image, small in zip(images, source.images, strict=True):
-    picture = Image.fromarray((small * (255 / 16)).astype(np.float32))
-    large = np.asarray(picture.resize((_BOX, _BOX), Image.Resampling.BICUBIC))
-    # Bicubic interpolation overshoots at sharp edges.
+    picture = PIL.Image.fromarray((small * (255 / 16)).astype(np.float32))
+    large = np.asarray(picture.resize((_BOX, _BOX), PIL.Image.Resampling.BICUBIC))
+    # Bicubic interpolation leaves the range 0..255 at sharp edges.
     image[margin:-margin, margin:-margin, 0] = np.clip(large.round(), 0, 255)
   return images, source.target

@@ -4,6 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,8 +29,18 @@ def environment(**variables):
 
 def run(*arguments, module="mnist_mlp.main", python=(), timeout=240, **variables):
   """Runs to the end; returns the completed process, its output as text."""
+  return _completed(command(*arguments, module=module, python=python), timeout, variables)
+
+
+def python(code, *arguments, timeout=300, **variables):
+  """Runs code, which can import what tests can, in a process of its own; returns the process."""
+  variables = {"PYTHONPATH": os.pathsep.join(sys.path), **variables}
+  return _completed([sys.executable, "-c", code, *map(str, arguments)], timeout, variables)
+
+
+def _completed(words, timeout, variables):
   return subprocess.run(
-    command(*arguments, module=module, python=python),
+    words,
     cwd=ROOT,
     env=environment(**variables),
     capture_output=True,
@@ -39,14 +50,32 @@ def run(*arguments, module="mnist_mlp.main", python=(), timeout=240, **variables
   )
 
 
-def start(*arguments, output, **variables):
-  """Starts and returns the process; what it prints goes to the file `output`."""
+def start(*arguments, output, module="mnist_mlp.main", variables=None, **options):
+  """Starts and returns the process; what it prints goes to the file `output`.
+
+  Args:
+    *arguments: of the command.
+    output: the file.
+    module: the command.
+    variables: of the environment, added to those of this process.
+    **options: of subprocess.Popen.
+  """
   with open(output, "w") as file:
     return subprocess.Popen(
-      command(*arguments),
+      command(*arguments, module=module),
       cwd=ROOT,
-      env=environment(**variables),
+      env=environment(**(variables or {})),
       stdout=file,
       stderr=file,
       stdin=subprocess.DEVNULL,
+      **options,
     )
+
+
+def wait_for(condition, process, output, seconds=200):
+  """Returns once `condition()` holds; a RuntimeError shows the output if the process ends first."""
+  deadline = time.monotonic() + seconds
+  while not condition():
+    if process.poll() is not None or time.monotonic() > deadline:
+      raise RuntimeError(f"not reached:\n{Path(output).read_text()}")
+    time.sleep(0.02)

@@ -1,36 +1,69 @@
-"""A dataset and a config so small that a test trains them in milliseconds."""
+"""Data and a config so small that a test trains them in milliseconds.
 
+`splits` and `spec` are all that the core needs. `dataset` is for what takes a whole Dataset.
+"""
+
+import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax
 import numpy as np
+from etils import epy
 from ml_collections import FrozenConfigDict
 
 from mnist_mlp import config
-from mnist_mlp.core import steps
+from mnist_mlp.core import state, steps
 from mnist_mlp.core.metrics import TrainMetrics
-from mnist_mlp.data import dataset as data
+from mnist_mlp.core.spec import DataSpec, Examples
+from mnist_mlp.core.traced import traced
+
+with epy.lazy_imports():  # The tests of the core need no dataset.
+  from mnist_mlp import data
 
 CLASSES = 10
 
 
+class Splits(NamedTuple):
+  """Three splits of noisy pictures of ten fixed patterns: learnt, not trivially."""
+
+  train: Examples
+  validation: Examples
+  test: Examples
+
+
 @functools.cache
-def dataset(train=96, validation=37, test=41, size=8):
-  """Noisy pictures of ten fixed patterns: uint8 [N, size, size, 1]; learnt, not trivially."""
+def splits(train=96, validation=37, test=41, size=8):
+  """Returns so many examples of each split, uint8 [N, size, size, 1]."""
   rng = np.random.RandomState(0)  # Whose numbers are frozen for good, unlike default_rng's.
   patterns = rng.randint(0, 160, (CLASSES, size, size, 1))
+  return Splits(*(_split(rng, patterns, examples) for examples in (train, validation, test)))
 
-  def split(examples):
-    labels = rng.randint(0, CLASSES, examples).astype(np.int32)
-    images = patterns[labels] + rng.randint(0, 96, (examples, size, size, 1))
-    return data.Split(images.astype(np.uint8), labels)
 
+def _split(rng, patterns, examples):
+  labels = rng.randint(0, CLASSES, examples).astype(np.int32)
+  images = patterns[labels] + rng.randint(0, 96, (examples, *patterns.shape[1:]))
+  return Examples(images.astype(np.uint8), labels)
+
+
+def spec(**changes):
+  """Returns what a net depends on of `splits()`, with fields changed."""
+  train = splits().train
+  return dataclasses.replace(
+    DataSpec(train.images.shape[1:], CLASSES, train.num_examples), **changes
+  )
+
+
+@functools.cache
+def dataset(**sizes):
+  """Returns the Dataset of `splits(**sizes)`."""
+  parts = splits(**sizes)
   return data.Dataset(
     name="small",
     version="1.0.0",
-    train=split(train),
-    validation=split(validation),
-    test=split(test),
+    train=parts.train,
+    validation=parts.validation,
+    test=parts.test,
     class_names=tuple("0123456789"),
     fingerprint="0",
     stand_in_for="",
@@ -56,24 +89,30 @@ def compiled(function, *args):
   return jax.jit(function).lower(*args).compile(compiler_options=options)
 
 
-def create(c, data=None):
-  """Returns the first state, as `steps.create_train_state` does, to the last bit or so."""
-  values = steps.traced(c)
-  return compiled(steps.initializer(c, data or dataset()), values)(values)
+def create(c, data_spec=None):
+  """Returns the first state, as `state.create_train_state` does, to the last bit or so."""
+  values = traced(c)
+  return compiled(state.initializer(c, data_spec or spec()), values)(values)
 
 
-def train(state, num_steps, c, split=None, metrics=None, epochs=1):
-  """Takes steps with `steps.train_chunk`, on a copy, so that `state` can be used again."""
-  images, labels = split or dataset().train
+def train(first, length, c, split=None, metrics=None):
+  """Takes steps with `steps.train_chunk`, on a copy, so that `first` can be used again.
+
+  Args:
+    first: the state before.
+    length: steps, or a ChunkLength.
+    c: the config.
+    split: the training split, by default that of `splits()`.
+    metrics: those of the steps before.
+  """
+  length = steps.ChunkLength(1, length) if isinstance(length, int) else length
   metrics = TrainMetrics.empty() if metrics is None else metrics
   return steps.train_chunk(
-    steps.snapshot(state),
+    state.snapshot(first),
     metrics,
-    images,
-    labels,
+    split or splits().train,
     config=FrozenConfigDict(c),
-    epochs=epochs,
-    steps=num_steps,
+    length=length,
   )
 
 

@@ -1,0 +1,76 @@
+import json
+import shutil
+
+import pytest
+from loading import listing_of
+from own_files import remove, rewrite, rows, write_idx, write_parquet, write_pictures
+from processes import run
+
+from mnist_mlp import config
+from mnist_mlp.errors import RunError
+from mnist_mlp.train import train_and_evaluate
+
+
+@pytest.mark.parametrize(
+  ("damage", "code", "complaint"),
+  [
+    (remove("*"), 2, "holds neither IDX files"),
+    (rewrite("train-images-idx3-ubyte.gz", lambda c: c[:-1]), 1, "is truncated"),
+  ],
+)
+def test_the_command_line_refuses_bad_files_in_one_line(tmp_path, damage, code, complaint):
+  write_idx(tmp_path / "mine")
+  damage(tmp_path / "mine")
+  process = run(
+    "--config=configs/quick.py",
+    f"--config.data.files={tmp_path / 'mine'}",
+    f"--config.data.data_dir={tmp_path / 'data'}",
+    f"--workdir={tmp_path / 'run'}",
+  )
+  assert process.returncode == code and complaint in process.stderr
+  assert "Traceback" not in process.stderr
+  assert listing_of(tmp_path) == [
+    "mine",
+    *(f"mine/{name}" for name in listing_of(tmp_path / "mine")),
+  ]
+
+
+def test_a_run_trains_on_parquet_files(tmp_path):
+  write_parquet(tmp_path / "mine")
+  c = config.default()
+  c.data.files, c.data.data_dir = str(tmp_path / "mine"), str(tmp_path / "data")
+  c.data.validation_examples, c.batch_size, c.num_epochs = 20, 20, 30.0
+  c.eval_every_epochs = 15.0
+  c.model.features = (32,)
+  train_and_evaluate(c, tmp_path / "run")
+  result = json.loads((tmp_path / "run" / "result.json").read_text())
+  assert result["dataset"]["name"] == "mine" and result["dataset"]["stand_in_for"] == ""
+  assert result["dataset"]["examples"] == {"train": 100, "validation": 20, "test": 40}
+  assert result["test"]["accuracy"] > 0.6
+  rows(labels=[0] * 40)(tmp_path / "mine")
+  with pytest.raises(RunError, match="was started on other data of the name 'mine'"):
+    train_and_evaluate(c, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_the_commands_work_on_folders_of_pictures(tmp_path, digits_dir):
+  write_pictures(tmp_path / "mine")
+  shutil.copytree(digits_dir, tmp_path / "data")
+  workdir = f"--workdir={tmp_path / 'run'}"
+  process = run(
+    "--config=configs/quick.py",
+    f"--config.data.files={tmp_path / 'mine'}",
+    workdir,
+    f"--config.data.data_dir={tmp_path / 'data'}",
+    "--config.data.validation_examples=20",
+    "--config.batch_size=20",
+    "--config.model.features=32,",
+  )
+  assert process.returncode == 0, process.stderr
+  result = json.loads((tmp_path / "run" / "result.json").read_text())
+  process = run("--json", workdir, module="mnist_mlp.evaluate")
+  report = json.loads(process.stdout)
+  assert report["dataset"] == "mine" and report["examples"] == 40
+  assert report["accuracy"] == pytest.approx(result["test"]["accuracy"])
+  process = run("--dataset=digits", workdir, module="mnist_mlp.evaluate")
+  assert process.returncode == 2 and "'digits', with images of (28, 28, 1)" in process.stderr

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from own_files import TEST, assert_refused, encode, examples, put, write_pictures
+from PIL import Image
+
+from mnist_mlp.data import files
+from mnist_mlp.errors import RunError
+
+
+@pytest.mark.parametrize(
+  ("names", "expected"),
+  [(["0", "10", "9", "1"], ("0", "1", "9", "10")), (["zebra", "10", "9"], ("10", "9", "zebra"))],
+)
+def test_class_folders_are_sorted(tmp_path, names, expected):
+  for split in ("train", "test"):
+    for index, name in enumerate(names):
+      (tmp_path / split / name).mkdir(parents=True)
+      (tmp_path / split / name / "x.png").write_bytes(encode(np.full((4, 4), index, np.uint8)))
+  source = files.find(str(tmp_path))
+  assert source.class_names == expected
+  for split in ("train", "test"):
+    for _, example in source.examples(split, (4, 4, 1)):
+      assert expected[example["label"]] == names[example["image"][0, 0, 0]]
+
+
+def test_colour_jpegs_and_palettes_become_rgb(tmp_path):
+  colours = np.zeros((16, 16, 3), np.uint8)
+  colours[..., 0] = 200
+  palette = Image.fromarray(colours).convert("P", palette=Image.Palette.ADAPTIVE)
+  for split in ("train", "test"):
+    (tmp_path / split / "red").mkdir(parents=True)
+    (tmp_path / split / "red" / "a.jpg").write_bytes(encode(colours, "JPEG"))
+    palette.save(tmp_path / split / "red" / "b.png")
+  images = [example["image"] for _, example in files.find(str(tmp_path)).examples("train", None)]
+  assert [image.shape for image in images] == [(16, 16, 3)] * 2
+  for image in images:
+    np.testing.assert_allclose(image, colours, atol=6)
+
+
+GOOD = examples(TEST)[0][0]
+
+
+BAD_FILES = [
+  (write_pictures, put("train/3/a.png", b"no"), "train/3/a.png is not a PNG or JPEG picture, or"),
+  (write_pictures, put("train/3/a.png", encode(GOOD[1:])), "train/3/a.png is 7x10x1, but the"),
+  (write_pictures, put("test/3/a.png", encode(np.stack([GOOD] * 3, -1))), "a.png is 8x10x3, but"),
+  (write_pictures, put("test/3/a.png", encode(np.stack([GOOD] * 4, -1))), "a.png .* is RGBA"),
+  (write_pictures, put("test/3/a.png", encode(GOOD.astype(np.uint16))), "a.png .* is I;16"),
+  (write_pictures, put("test/3/a.png", encode(GOOD, transparency=0)), "without transparency"),
+  (write_pictures, put("test/3/a/b.png", b""), "test/3/a cannot be read: Is a directory"),
+  (
+    write_pictures,
+    put("test/10/a.png", encode(GOOD)),
+    "{root}/test/10/a.png is of the class '10', which train does not have",
+  ),
+]
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_picture_is_refused(tmp_path, case):
+  assert_refused(tmp_path, RunError, case)

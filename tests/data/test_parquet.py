@@ -1,0 +1,95 @@
+import re
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from own_files import TEST, assert_refused, encode, examples, load, put, rows, table, write_parquet
+
+from mnist_mlp.errors import RunError
+
+
+def drop(column):
+  def damage(root):
+    path = root / "data" / "test-00000-of-00001.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(column), path)
+
+  return damage
+
+
+def flip_bytes(root):
+  """Damages data pages, which no footer checks."""
+  path = root / "data" / "train-00001-of-00002.parquet"
+  content = bytearray(path.read_bytes())
+  content[200 : len(content) // 2] = bytes(len(content) // 2 - 200)
+  path.write_bytes(content)
+
+
+def flipped(png):
+  """Returns the file with a bit of its pixels changed, which may well be decoded."""
+  middle = png.index(b"IDAT") + 20
+  return png[:middle] + bytes([png[middle] ^ 1]) + png[middle + 1 :]
+
+
+GOOD = examples(TEST)[0][0]
+
+
+TEST_PARQUET = "test-00000-of-00001.parquet: "
+
+
+BAD_FILES = [
+  (write_parquet, put("data/train-2.parquet", b"PAR"), "train-2.parquet is not a Parquet file"),
+  (write_parquet, flip_bytes, "train-00001-of-00002.parquet is not a Parquet file, or is da"),
+  (write_parquet, drop("label"), TEST_PARQUET[:-2] + " has no column 'label', only 'image'"),
+  (write_parquet, drop("image"), TEST_PARQUET[:-2] + " has no column 'image', only 'label'"),
+  (write_parquet, rows(label_type=pa.float32()), "column 'label' is of type float, but must be"),
+  (write_parquet, rows(labels=["7"] * 40, label_type=pa.string()), "is of type string, but"),
+  (
+    write_parquet,
+    rows(images=["x"] * 40, image_type=pa.string()),
+    TEST_PARQUET + "column 'image' is of type string, but must be binary",
+  ),
+  (write_parquet, rows(labels=[1, 2, None]), TEST_PARQUET + "row 2 has no label: it is null"),
+  (write_parquet, rows(labels=[1, 2, 3, -4]), TEST_PARQUET + "row 3 has label -4, which train"),
+  (write_parquet, rows(labels=[1, 10]), TEST_PARQUET + "row 1 has label 10, which train has not"),
+  (write_parquet, rows(images=[GOOD, None]), TEST_PARQUET + "row 1 has no image: it is null"),
+  (
+    write_parquet,
+    rows(images=[GOOD, None], image_type=pa.binary()),
+    TEST_PARQUET + "row 1 has no image: it is null",
+  ),
+  (
+    write_parquet,
+    rows(images=[GOOD, GOOD, b"GIF"]),
+    TEST_PARQUET + "the picture of row 2 is not a PNG or JPEG picture, or is damaged",
+  ),
+  (
+    write_parquet,
+    rows(images=[encode(GOOD)[:-20]]),
+    TEST_PARQUET + "the picture of row 0 is not a PNG or JPEG picture, or is damaged",
+  ),
+  (
+    write_parquet,
+    rows(images=[GOOD, flipped(encode(GOOD))]),
+    TEST_PARQUET + "the picture of row 1 is not a PNG or JPEG picture, or is damaged",
+  ),
+  (write_parquet, rows(images=[GOOD, GOOD[:-1]]), TEST_PARQUET + "the picture of row 1 is 7x1"),
+  (write_parquet, put("data/test-00000-of-00001.parquet", b"PAR1"), "is not a Parquet file"),
+  (
+    write_parquet,
+    lambda root: pq.write_table(table([], []), root / "data" / "test-00000-of-00001.parquet"),
+    "test-00000-of-00001.parquet has no rows, nor has any other file of test",
+  ),
+]
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_parquet_file_is_refused(tmp_path, case):
+  assert_refused(tmp_path, RunError, case)
+
+
+def test_without_pyarrow_the_error_says_how_to_install_it(tmp_path, monkeypatch):
+  write_parquet(tmp_path / "mine")
+  monkeypatch.setitem(sys.modules, "pyarrow", None)
+  with pytest.raises(RunError, match=re.escape("pip install 'mnist_mlp[parquet]'")):
+    load(tmp_path / "mine", tmp_path / "data")

@@ -19,7 +19,7 @@ what the machine does besides hits all alike. Parts:
 
 The data must be prepared (run `mnist_mlp.main` once). Results go to --output, part by part; the
 tables of all that it holds are printed as Markdown, and drawn to --plot. With --update_page,
-docs/performance.md gets these tables.
+docs/performance.md and docs/performance_details.md get these tables.
 """
 
 import json
@@ -48,7 +48,7 @@ def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
   )
   flags.DEFINE_integer("rounds", 5, "turns of each contestant", lower_bound=1, flag_values=values)
   flags.DEFINE_string("output", "results/benchmark.json", "file of the results", values)
-  flags.DEFINE_bool("update_page", False, "bring docs/performance.md up to date", values)
+  flags.DEFINE_bool("update_page", False, "bring the pages on performance up to date", values)
   flags.DEFINE_string("plot", "docs/benchmark.png", "picture of the epoch part", values)
 
 
@@ -71,8 +71,7 @@ def main(line: cli.CommandLine) -> None:
   results = read_results(path)
   print("\n\n".join(tables.part_table(part, content) for part, content in results.items()))
   if given.update_page:
-    page = ROOT / "docs" / "performance.md"
-    page.write_text(tables.update_page(page.read_text(), results))
+    tables.update_pages(ROOT / "docs", results)
   if "epoch" in results:
     tables.plot(results["epoch"]["measured"], Path(given.plot))
 

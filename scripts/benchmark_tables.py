@@ -24,11 +24,17 @@ def part_table(part: str, content: Mapping[str, Any]) -> str:
   return f"{rows}\n\n{e['devices']}, {e['cpu_cores']} cores of {e['processor']}; {versions}."
 
 
-def update_page(page: str, results: Mapping[str, Any]) -> str:
-  """Returns the page on performance with the tables of these results."""
+def page_of(part: str) -> str:
+  """Returns which page of docs/ shows the tables of a part."""
+  return "performance_details.md" if part == "scaling" else "performance.md"
+
+
+def update_pages(docs: Path, results: Mapping[str, Any]) -> None:
+  """Brings the tables of these results up to date in the pages of docs/."""
   for part, content in results.items():
-    page = pages.replace_part(page, part, "benchmark", part_table(part, content))
-  return page
+    page = docs / page_of(part)
+    text = pages.replace_part(page.read_text(), part, "benchmark", part_table(part, content))
+    page.write_text(text)
 
 
 def rows_of_epoch(measured: Mapping[str, Any]) -> list[str]:

@@ -1,14 +1,14 @@
 """One run and the outside world: files, the terminal, TensorBoard, signals, clocks.
 
-    run           a run: config, data, folder; what must be right before it starts
-    loop          the loop that trains, shared by lone runs and populations
-    result        the content of result.json
-    workdir       the folder of a run
-    checkpoint    Orbax
-    reporting     what a run reports; tensorboard, hparams, figures, calibration: how
-    console       lines and a progress bar
-    environment   signals, the compilation cache, versions and devices
-    profile       a trace of some steps
-    config_files  config files, and what is wrong with them
-    cli           what all commands share
+run           a run: config, data, folder; what must be right before it starts
+loop          the loop that trains, shared by lone runs and populations
+result        the content of result.json
+workdir       the folder of a run
+checkpoint    Orbax
+reporting     what a run reports; tensorboard, hparams, figures, calibration: how
+console       lines and a progress bar
+environment   signals, the compilation cache, versions and devices
+profile       a trace of some steps
+config_files  config files, and what is wrong with them
+cli           what all commands share
 """

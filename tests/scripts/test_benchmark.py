@@ -61,23 +61,34 @@ def test_operations_of_an_epoch():
   assert contestants.flops(case) == 2 * 8 * (2 * 784 * 5 + 3 * 5 * 10)
 
 
-def test_the_page_on_performance_shows_what_is_recorded():
-  results = benchmark.read_results(processes.ROOT / "results" / "benchmark.json")
-  page = (processes.ROOT / "docs" / "performance.md").read_text()
+DOCS = processes.ROOT / "docs"
+RESULTS = processes.ROOT / "results" / "benchmark.json"
+
+
+def test_the_pages_on_performance_show_what_is_recorded():
+  results = benchmark.read_results(RESULTS)
   assert set(results) == set(benchmark_parts.PARTS)
-  for part in results:
-    shown = pages.part(page, part, "benchmark")
-    assert shown == tables.part_table(part, results[part]), "see benchmark.py --update_page"
+  for part, content in results.items():
+    shown = pages.part((DOCS / tables.page_of(part)).read_text(), part, "benchmark")
+    assert shown == tables.part_table(part, content), "see benchmark.py --update_page"
 
 
-def test_the_page_is_brought_up_to_date():
-  results = benchmark.read_results(processes.ROOT / "results" / "benchmark.json")
-  page = (processes.ROOT / "docs" / "performance.md").read_text()
-  outdated = page.replace("| scikit-learn |", "| nobody |", 1)
-  assert outdated != page
-  assert tables.update_page(outdated, results) == tables.update_page(page, results)
+def test_the_pages_are_brought_up_to_date(tmp_path):
+  results = benchmark.read_results(RESULTS)
+  names = {tables.page_of(part) for part in results}
+  assert len(names) == 2
+  for name in names:
+    page = (DOCS / name).read_text()
+    outdated = page.replace("| scikit-learn |", "| nobody |").replace("| 1,024 |", "| 7 |")
+    assert outdated != page
+    (tmp_path / name).write_text(outdated)
+  tables.update_pages(tmp_path, results)
+  for name in names:
+    assert (tmp_path / name).read_text() == (DOCS / name).read_text()
+  page = tmp_path / "performance.md"
+  page.write_text(page.read_text().replace("<!-- start:", "<!-- begin:"))
   with pytest.raises(ValueError, match=r"lacks <!-- start: scripts/benchmark\.py -->"):
-    tables.update_page(page.replace("<!-- start:", "<!-- begin:"), results)
+    tables.update_pages(tmp_path, results)
 
 
 def test_the_picture_shows_the_cases_with_adam_that_there_are(tmp_path):

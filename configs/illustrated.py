@@ -2,9 +2,9 @@
 
     python -m mnist_mlp.main --config=configs/illustrated.py
 
-After a published program without a published figure. Its loss averages over examples and classes,
-which makes the rate of 0.01 one of 0.001 for the usual cross-entropy, and its weights start at
-0.001 N(0, 1).
+After "Building a Neural Network with JAX: An Illustrated Guide", 2023, which publishes no figure.
+Its loss averages over examples and classes. So its rate of 0.01 is one of 0.001 for the usual
+cross-entropy, which sums over the classes. Its weights start at 0.001 N(0, 1).
 
 Measured: 6.26 ± 0.21% test error, 5 seeds.
 """

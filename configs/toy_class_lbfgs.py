@@ -2,8 +2,8 @@
 
     python -m mnist_mlp.main --config=configs/toy_class_lbfgs.py
 
-After the same published program, which descended along the full gradient with a line search. An
-epoch is one step here.
+After the same program, Jiarui Xu, "Multi-Layer Perceptron from Scratch with JAX", 2023, which
+descended along the full gradient with a line search. An epoch is one step here.
 
 Measured: 2.15 ± 0.06% test error, 5 seeds.
 """

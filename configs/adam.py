@@ -2,7 +2,7 @@
 
     python -m mnist_mlp.main --config=configs/adam.py
 
-Measured: 1.33 ± 0.05% test error, 5 seeds.
+Measured, trained on all of train: 1.33 ± 0.05% test error, 5 seeds.
 """
 
 from mnist_mlp import config

@@ -7,10 +7,10 @@ three layers of 1024, 1.25% test error with dropout, 1.06% with max-norm besides
 layers of 8192. Here some nine thousand steps are enough, by other means: batch norm, a moving
 average of the weights, and adversarial images (Goodfellow, Shlens & Szegedy, "Explaining and
 harnessing adversarial examples", 2015). Half of the loss is on images that are moved by a length of
-2 to where the loss rises most. On validation, one seed and 20 epochs, a length of 2 had 1.06%, of 1
-1.14%.
+2 along its gradient. On validation (one seed, 20 epochs), a length of 2 had 1.06% error, and a
+length of 1 had 1.14%.
 
-Measured: 0.85 ± 0.04% test error, 5 seeds.
+Measured, trained on all of train: 0.85 ± 0.04% test error, 5 seeds.
 """
 
 from mnist_mlp import config

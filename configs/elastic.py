@@ -17,7 +17,7 @@ Tried on 10,000 held-out examples (--config.data.validation_examples=10000), two
 
 and on 5,000, two seeds, 85 epochs: 0.77%; with label smoothing of 0.1 0.96%.
 
-Measured: 0.67 ± 0.05% test error, 5 seeds.
+Measured, trained on all of train: 0.67 ± 0.05% test error, 5 seeds.
 """
 
 from mnist_mlp import config

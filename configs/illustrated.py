@@ -6,7 +6,7 @@ After "Building a Neural Network with JAX: An Illustrated Guide", 2023, which pu
 Its loss averages over examples and classes. So its rate of 0.01 is one of 0.001 for the usual
 cross-entropy, which sums over the classes. Its weights start at 0.001 N(0, 1).
 
-Measured: 6.26 ± 0.21% test error, 5 seeds.
+Measured, trained on all of train: 6.26 ± 0.21% test error, 5 seeds.
 """
 
 from mnist_mlp import config

@@ -6,7 +6,7 @@ The learning rate is four times the usual one, which the larger batch and the wa
 cosine makes three epochs enough. A little rotation, scaling and shift takes little time and lowers
 the validation error clearly.
 
-Measured: 1.27 ± 0.05% test error, 5 seeds.
+Measured, trained on all of train: 1.27 ± 0.05% test error, 5 seeds.
 """
 
 from mnist_mlp import config

@@ -4,7 +4,7 @@
 
 After "Multilayer Perceptron (MNIST)", a public teaching notebook that trains all its epochs as one
 compiled loop over a scan. The notebook ended in an error and published no figure. Its full-batch
-variant is scan_adam_full_batch.py. It has more variants:
+variant is scan_adam_full_batch.py. The notebook has more variants:
 
     other losses        --config.loss.name=squared_error, or sigmoid_cross_entropy
     an L2 penalty       --config.loss.l2=1e-4
@@ -13,7 +13,7 @@ variant is scan_adam_full_batch.py. It has more variants:
 
 In the end this recipe has every training image right, at a loss of 0 but for rounding.
 
-Measured: 2.77 ± 0.24% test error, 5 seeds.
+Measured, trained on all of train: 2.77 ± 0.24% test error, 5 seeds.
 """
 
 from mnist_mlp import config

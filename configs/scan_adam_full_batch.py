@@ -14,7 +14,7 @@ The mean loss on train falls from 46 over the first 3,000 steps to 0.84 over the
 Accuracy on train is 77% over the first 3,000 steps, 72% over the fourth 3,000, 76% over the last. A
 step takes 0.2 s on two cores of a CPU.
 
-Measured: 23.16% test error, 1 seed.
+Measured, trained on all of train: 23.16% test error, 1 seed.
 """
 
 from mnist_mlp import config

@@ -2,12 +2,13 @@
 
     python -m mnist_mlp.main --config=configs/toy_class.py
 
-After Jiarui Xu, "Multi-Layer Perceptron from Scratch with JAX", 2023, whose figures are pictures
-only. That program draws the weights and the biases of a layer from the same key, so that the biases
-repeat weights. Here they are independent, as was meant. The program does not say its batch size or
-its inputs: 128 here, and pixels from 0 to 1. toy_class_lbfgs.py is its other optimizer.
+After Jiarui Xu, "Multi-Layer Perceptron from Scratch with JAX", 2023, which gives its results as
+pictures only. That program draws the weights and the biases of a layer from the same key, so that
+the biases repeat weights. Here they are independent, as was meant. The program does not say its
+batch size or its inputs: 128 here, and pixels from 0 to 1. toy_class_lbfgs.py is its other
+optimizer.
 
-Measured: 8.04 ± 0.15% test error, 5 seeds.
+Measured, trained on all of train: 8.04 ± 0.15% test error, 5 seeds.
 """
 
 from mnist_mlp import config

@@ -5,7 +5,7 @@
 After the same program, Jiarui Xu, "Multi-Layer Perceptron from Scratch with JAX", 2023, which
 descended along the full gradient with a line search. An epoch is one step here.
 
-Measured: 2.15 ± 0.06% test error, 5 seeds.
+Measured, trained on all of train: 2.15 ± 0.06% test error, 5 seeds.
 """
 
 from mnist_mlp import config

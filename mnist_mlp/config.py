@@ -42,7 +42,7 @@ FIELDS: dict[str, Field] = {
   "eval_every_epochs": Field(1.0, _EPOCHS, "between evaluations; the end is always evaluated"),
   "eval_every_steps": Field(0, _STEPS, "the same in steps"),
   "eval_batch_size": Field(1024, "[1, inf)", "examples; changes speed and memory, not results"),
-  "checkpoint_every_epochs": Field(0.0, _EPOCHS, "between checkpoints, besides evaluations'"),
+  "checkpoint_every_epochs": Field(0.0, _EPOCHS, "between checkpoints; evaluations save too"),
   "checkpoint_every_steps": Field(0, _STEPS, "the same in steps"),
   # Where the examples come from.
   "data.name": Field("mnist", None, "a TFDS image classification dataset, or 'digits'"),
@@ -55,8 +55,8 @@ FIELDS: dict[str, Field] = {
   "augment.elastic_alpha": Field(0.0, "[0, inf)", "factor of the smoothed displacements, pixels"),
   "augment.elastic_sigma": Field(4.0, "(0, 50]", "width of their Gaussian smoothing, pixels"),
   "augment.rotation": Field(0.0, "[0, 180]", "largest angle either way, degrees"),
-  "augment.rotation_of": Field((), "[0, inf)", "classes with a largest angle of their own"),
-  "augment.rotation_for_those": Field(0.0, "[0, 180]", "that angle, degrees"),
+  "augment.rotation_of": Field((), "[0, inf)", "classes, not degrees, with an angle of their own"),
+  "augment.rotation_for_those": Field(0.0, "[0, 180]", "their largest angle, degrees"),
   "augment.scale": Field(0.0, "[0, 0.9]", "largest share by which each axis grows or shrinks"),
   "augment.shift": Field(0.0, "[0, inf)", "largest shift either way along each axis, pixels"),
   "augment.shear": Field(0.0, "[0, 10]", "largest slant either way, columns per row"),
@@ -76,7 +76,7 @@ FIELDS: dict[str, Field] = {
   "model.init_scale": Field(1.0, "(0, 1e9]", "standard deviation of 'normal'; else a factor on it"),
   "model.init_biases": Field(False, None, "draw biases from N(0, init_scale), not zeros"),
   "model.inputs": Field("unit", ["unit", "raw", "standardized"], "0..1, 0..255, or mean 0, std 1"),
-  "model.dtype": Field("float32", ["float32", "bfloat16"], "of the hidden layers' factors"),
+  "model.dtype": Field("float32", ["float32", "bfloat16"], "of the inputs of hidden products"),
   # What is minimised.
   "loss.name": Field(
     "softmax_cross_entropy",
@@ -91,11 +91,11 @@ FIELDS: dict[str, Field] = {
   # How it is minimised.
   "optimizer.name": Field("adam", _OPTIMIZERS, "the method"),
   "optimizer.learning_rate": Field(1e-3, "[0, inf)", "peak of the schedule; lbfgs finds its own"),
-  "optimizer.weight_decay": Field(0.0, "[0, inf)", "of kernels, decoupled, times the rate"),
+  "optimizer.weight_decay": Field(0.0, "[0, inf)", "decoupled decay of kernels, times the rate"),
   "optimizer.momentum": Field(0.9, "[0, 1)", "momentum, nesterov, muon"),
-  "optimizer.b1": Field(0.9, "[0, 1)", "first moment: adam family, lamb, lion, schedule_free"),
-  "optimizer.b2": Field(0.999, "[0, 1)", "second moment: adam family, lamb, lion"),
-  "optimizer.eps": Field(1e-8, "(0, inf)", "adam family, lamb, rmsprop, adagrad"),
+  "optimizer.b1": Field(0.9, "[0, 1)", "decay of the first moment, where there is one"),
+  "optimizer.b2": Field(0.999, "[0, 1)", "decay of the second moment, where there is one"),
+  "optimizer.eps": Field(1e-8, "(0, inf)", "adam family, lamb, rmsprop, adagrad, schedule_free"),
   "optimizer.rms_decay": Field(0.9, "[0, 1)", "decay of the mean square: rmsprop"),
   "optimizer.memory_size": Field(10, "[1, inf)", "past updates kept: lbfgs"),
   "optimizer.clip_norm": Field(0.0, "[0, inf)", "largest global gradient norm; 0 is off"),
@@ -103,7 +103,7 @@ FIELDS: dict[str, Field] = {
   "schedule.name": Field(
     "constant", ["constant", "cosine", "one_cycle", "step", "exponential"], "of the learning rate"
   ),
-  "schedule.warmup_epochs": Field(0.0, _EPOCHS, "of linear warm-up from 0"),
+  "schedule.warmup_epochs": Field(0.0, _EPOCHS, "of warm-up to the peak"),
   "schedule.warmup_steps": Field(0, _STEPS, "the same in steps"),
   "schedule.decay_every_epochs": Field(1.0, _EPOCHS, "between decays: step, exponential"),
   "schedule.decay_every_steps": Field(0, _STEPS, "the same in steps"),
@@ -199,8 +199,8 @@ def _check_together(config: ConfigDict) -> None:
   c = config
   _require(
     not (c.data.files and c.data.manual_dir),
-    "config.data.files and config.data.manual_dir are both set; files are one's own, and "
-    "manual_dir holds those of config.data.name: leave one of them empty",
+    "config.data.files and config.data.manual_dir are both set; leave one of them empty: files "
+    "holds data of your own, manual_dir the original files of config.data.name",
   )
   for name in ("num", "eval_every"):
     _require(
@@ -238,7 +238,7 @@ def _check_schedule_free(config: ConfigDict) -> None:
   _require(
     not config.optimizer.max_norm,
     f"config.optimizer.max_norm is {config.optimizer.max_norm} but must be 0 with optimizer "
-    "'schedule_free', whose average is not over weights that were scaled down",
+    "'schedule_free', whose average of the weights would not be scaled down",
   )
 
 
@@ -249,14 +249,14 @@ def _check_lbfgs(config: ConfigDict) -> None:
     _require(
       not values[name],
       f"config.{name} is {values[name]!r} but must be 0 with optimizer 'lbfgs', whose line search "
-      "needs the same deterministic loss at every trial point",
+      "needs the same loss whenever it is evaluated",
     )
   batch_norm = config.model.norm == "batch"
   _require(not batch_norm, "config.model.norm is 'batch', which optimizer 'lbfgs' cannot train")
   _require(
     config.schedule.name == "constant" and not duration(config.schedule, "warmup", 1),
-    "config.schedule must be 'constant' without warm-up with optimizer 'lbfgs', whose line search "
-    "finds the length of each step",
+    "config.schedule.name must be 'constant', without warm-up, with optimizer 'lbfgs', whose line "
+    "search finds the length of each step",
   )
 
 
@@ -290,7 +290,7 @@ def run_length(config: ConfigDict, num_train: int) -> Length:
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """Returns {'optimizer.name': 'adam', ...}: dotted field names (a ConfigDict sorts)."""
+  """Returns {'optimizer.name': 'adam', ...}: dotted field names, sorted as in a ConfigDict."""
   flat = {}
   for key, value in config.items():
     if isinstance(value, ConfigDict | dict):

@@ -44,7 +44,7 @@ def main(line: cli.CommandLine) -> None:
     else:
       _say_finished(folder, result)
     print(f"look at it:  tensorboard --logdir={shlex.quote(str(workdir))}")
-    print(f"this run again, or the rest of it:  {line.again(workdir)}")
+    print(f"this run again, from where it stands:  {line.again(workdir)}")
 
 
 def _train(validated: ConfigDict, workdir: Path, line: cli.CommandLine) -> None:

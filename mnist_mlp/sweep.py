@@ -3,7 +3,7 @@
 A second start goes on with what the first one left. Finished runs are kept. The workdir holds
 
     members/NAME/    a folder for each run, like that of any run
-    populations/     what runs that train together remember of their common state, until their end
+    populations/     the common checkpoints of runs that train together, until their end
     sweep.json sweep.csv sweep.png
 
 Several processes may fill one workdir, each with a slice of the points; for SLURM:
@@ -55,7 +55,7 @@ def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
   flags.DEFINE_integer(
     "max_members",
     0,
-    "largest number of runs in one program; 0 is as many as fit in memory",
+    "largest number of runs in one program; 0 lets the engine choose",
     lower_bound=0,
     flag_values=values,
   )
@@ -84,8 +84,8 @@ def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
   flags.DEFINE_string(
     "ray_address",
     "",
-    "of a running Ray cluster whose machines all see the workdir, for --engine=ray; empty is a "
-    "cluster of this machine alone",
+    "address of a running Ray cluster, for --engine=ray; all its machines must see the workdir; "
+    "empty starts one on this machine",
     values,
   )
 

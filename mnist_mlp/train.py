@@ -34,7 +34,7 @@ from mnist_mlp.run.result import Ending, best_of, result_of
 from mnist_mlp.run.run import Run, open_run
 from mnist_mlp.run.workdir import Workdir
 
-with epy.lazy_imports():  # Its imports take time in which the device computes already.
+with epy.lazy_imports():  # The device works on its first steps while this is imported.
   from mnist_mlp.run import reporting
 
 
@@ -130,7 +130,7 @@ class Trainer:
     self._schedule = jax.jit(create_schedule(run.config, run.timetable.length))
 
   def dispatch(self, step: int, length: ChunkLength) -> Chunk:
-    """Starts the next steps on the device, and what follows them there. Waits for nothing."""
+    """Starts the next steps on the device, then evaluation and copies. Waits for nothing."""
     config, timetable = self._run.static, self._run.timetable
     self.state, metrics = steps.train_chunk(
       self.state, self.metrics, self._train, config=config, length=length
@@ -161,7 +161,7 @@ class Trainer:
 
 
 def _restore(run: Run, trainer: Trainer, checkpoints: Checkpoints) -> int:
-  """Goes to the last checkpoint, if there is one; returns its step."""
+  """Restores the last checkpoint and cuts metrics.jsonl there; returns its step, 0 without one."""
   restored = checkpoints.restore_latest((trainer.state, trainer.metrics))
   step = 0
   if restored is not None:
@@ -169,7 +169,9 @@ def _restore(run: Run, trainer: Trainer, checkpoints: Checkpoints) -> int:
     before = run.folder.read_json("environment.json") or {}
     changed = environment.changes(before, run.environment)
     if changed:
-      run.console.line(f"warning: the last bits of the results may change, like {changed}")
+      run.console.line(
+        f"warning: the last bits of the results may change, because these changed: {changed}"
+      )
   if run.folder.result() is None:
     run.folder.truncate_metrics(step)
     run.folder.write_json("environment.json", run.environment)

@@ -131,7 +131,8 @@ def mean_and_std(values: Sequence[float]) -> str:
 def measured_line(entry: Mapping[str, Any]) -> str:
   """Returns the line that a config's header has of its results."""
   errors = [seed["error"] for seed in entry["seeds"].values()]
-  return f"Measured: {mean_and_std(errors)}% test error, {_count(len(errors), 'seed')}."
+  seeds = _count(len(errors), "seed")
+  return f"Measured, trained on all of train: {mean_and_std(errors)}% test error, {seeds}."
 
 
 def _count(number: int, noun: str) -> str:
@@ -222,5 +223,5 @@ def update_docs(results: Mapping[str, Any], root: Path) -> None:
     path = root / "configs" / f"{name}.py"
     if path.exists():  # else it is a committee, or has overrides
       _, header, code = path.read_text().split('"""', 2)
-      header = re.sub(r"\n+Measured: .*\n", "\n", header)
+      header = re.sub(r"\n+Measured.*\n", "\n", header)
       path.write_text(f'"""{header}\n{measured_line(entry)}\n"""{code}')

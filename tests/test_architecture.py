@@ -10,7 +10,7 @@ import processes
 import pytest
 
 PACKAGE = processes.ROOT / "mnist_mlp"
-COMMANDS = {"main", "sweep", "predict", "evaluate"}
+COMMANDS = {"main", "sweep", "predict", "evaluate"}  # a fork may delete some
 
 # What the modules of a room may import, besides their own room: rooms, modules of the top level, or
 # single modules of a room.
@@ -80,8 +80,8 @@ def test_the_graph_is_that_of_the_code():
   """Were nothing found, nothing could be wrong."""
   assert {"core.steps", "run.loop", "run.run"} <= GRAPH["train"]
   assert "core.spec" in GRAPH["data.dataset"]
-  assert "sweeps.engines" in GRAPH["sweep"]
-  assert sum(map(len, GRAPH.values())) > 150
+  assert "run.reporting" in GRAPH["train"], "lazy imports are not seen"
+  assert sum(map(len, GRAPH.values())) > 100
 
 
 @pytest.mark.parametrize("name", sorted(set(MODULES) - COMMANDS))
@@ -100,7 +100,7 @@ def test_nobody_imports_a_command():
 
 def test_only_commands_and_workers_import_the_command_line():
   importers = {name for name, targets in GRAPH.items() if "run.cli" in targets}
-  assert importers == COMMANDS | MAY_IMPORT_CLI
+  assert importers == (COMMANDS | MAY_IMPORT_CLI) & set(MODULES)
 
 
 def test_no_circle_of_imports():

@@ -1,7 +1,7 @@
 """Products and dropout that XLA would compute slowly if they were written plainly.
 
 Each function says what it gains, where, and when it can go. What helps only a CPU is used only
-there. docs/performance.md has the measurements.
+there. docs/performance_details.md has the measurements.
 """
 
 import functools
@@ -66,7 +66,7 @@ def low_precision_product(dtype: str) -> Callable[..., jax.Array] | None:
   rounded too. On a CPU with AVX512-BF16, bfloat16 factors are close to twice as fast as float32.
 
   nn.Dense's own `dtype` argument rounds the sums as well, and is no faster than float32 on a CPU.
-  This function can go when XLA keeps float32 sums for it at the speed of rounded factors.
+  This function can go when that argument keeps float32 sums and is as fast.
 
   Args:
     dtype: 'bfloat16', say. For 'float32', None is returned, which is nn.Dense's own product.

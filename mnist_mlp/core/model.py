@@ -1,8 +1,8 @@
 """The net: uint8 images in, logits out. Pixels are scaled inside.
 
-Flax has two module systems. This is Linen (https://flax-linen.readthedocs.io): its modules hold no
-parameters, so that `apply(variables, images)` is a pure function, which is what training steps that
-are scanned, vmapped and resumed to the bit are made of.
+Flax has two module systems. This is Linen (https://flax-linen.readthedocs.io). Its modules hold no
+parameters, so `apply(variables, images)` is a pure function. JAX can scan and vmap a training step
+that is made of pure functions, and a resumed run repeats the step to the bit.
 """
 
 from collections.abc import Callable

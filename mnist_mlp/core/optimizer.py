@@ -1,8 +1,8 @@
 """Optimizers and schedules, made of Optax's parts.
 
-`optax.inject_hyperparams` makes every number of `config.optimizer` an entry of the optimizer's
-state instead of a constant of the program (see traced.py). The schedule is a shape between 0 and 1,
-so that the peak learning rate remains such a number.
+`optax.inject_hyperparams` makes the numbers in `traced.Hyperparameters` entries of the optimizer's
+state, not constants of the program. The schedule is a shape between 0 and 1, so that the peak
+learning rate remains such a number.
 """
 
 import functools
@@ -29,7 +29,7 @@ class Parts(NamedTuple):
   descend: GradientTransformation  # multiplies by minus the learning rate
 
 
-# Each optimizer is a chain, in this order. lbfgs is none: see `_transformation`.
+# Each optimizer is a chain of these parts, in this order. `_transformation` makes lbfgs.
 OPTIMIZERS: dict[str, Callable[[Parts], tuple[GradientTransformation, ...]]] = {
   "sgd": lambda p: (p.decay, p.descend),
   "momentum": lambda p: (optax.trace(p.h.momentum), p.decay, p.descend),
@@ -133,10 +133,10 @@ def create_schedule(config: ConfigDict, length: Length) -> optax.Schedule:
       0.0 if warmup else 1.0, 1.0, warmup, max(total_steps, 1), c.final_scale
     )
   if c.name == "one_cycle":
-    # Optax rounds the share down to steps: half a step more keeps it from losing one.
+    # Optax rounds the share down to whole steps. Half a step more protects the last one.
     rising = (warmup + 0.5) / total_steps if warmup else 0.3
     return optax.cosine_onecycle_schedule(total_steps, 1.0, pct_start=rising)
-  every = max(1, duration(c, "decay_every", length.steps_per_epoch))  # 0 if it does not decay.
+  every = max(1, duration(c, "decay_every", length.steps_per_epoch))  # Without decay it may be 0.
   shape = {
     "constant": optax.constant_schedule(1.0),
     "step": optax.exponential_decay(1.0, every, c.decay_rate, staircase=True),

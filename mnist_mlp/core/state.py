@@ -55,8 +55,8 @@ def create_train_state(config: ConfigDict, spec: DataSpec) -> TrainState:
 def initializer(config: ConfigDict, spec: DataSpec) -> Callable[[Traced], TrainState]:
   """Returns the function from traced values to the state before the first step.
 
-  It takes everything but the traced values from `config`. All its states share their static parts,
-  so that one compiled program serves them.
+  The function takes all other values from `config`. The states that it returns have equal static
+  parts, so one compiled program serves them all.
   """
   model = create_model(config, spec.num_classes)
   tx = create_optimizer(config, run_length(config, spec.num_train))
@@ -73,7 +73,7 @@ def _init(config, spec, model, tx, values: Traced) -> TrainState:
       "std": jnp.float32(spec.pixel_std),
     }
   length = run_length(config, spec.num_train)
-  # `tx` holds the config's own numbers, and some optimizers copy them into their first state.
+  # The first state must hold the traced numbers; `tx` holds those of the config.
   own_tx = create_optimizer(config, length, values.hyperparameters)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
@@ -104,5 +104,5 @@ def num_weights(params: Any) -> int:
 
 @jax.jit
 def snapshot(tree: Any) -> Any:
-  """Returns a copy of the arrays, which outlives the donation of the original."""
+  """Returns a copy of the arrays: training reuses the memory of the original (donation)."""
   return jax.tree.map(jnp.copy, tree)

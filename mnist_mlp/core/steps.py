@@ -204,8 +204,8 @@ def _batch(train, order, index, size):
 def norms(state: TrainState, train: Examples, *, config: FrozenConfigDict) -> dict[str, jax.Array]:
   """Returns global norms, float32 []: of the parameters, of a gradient, and of its update.
 
-  The gradient is that of the first batch_size training examples. Only evaluations run this program,
-  so that training steps do not pay for it.
+  The gradient is that of the first batch_size training examples. This program runs when a state is
+  evaluated or saved; training steps do not pay for it.
   """
   batch = Examples(*(array[: config.batch_size] for array in train))
   g = gradient(state, batch, config)

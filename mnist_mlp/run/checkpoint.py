@@ -223,7 +223,7 @@ def read(folder: Path, template: Any, *, best: bool = False) -> tuple[int, Any]:
     except RunError:
       tried, step = step, _find(folder, best)
       if step == tried:
-        raise  # It is damaged; else the run that is going on has removed it meanwhile.
+        raise  # It is damaged. A run that goes on may have removed the one that was tried.
 
 
 def _find(folder: Path, best: bool) -> int:
@@ -258,7 +258,7 @@ def _restore(restore: Callable[[Any], Any], path: Path, template: Any) -> Any:
     raise RunError(f"the checkpoint {path} is damaged: {_reason(error)}") from error
   if digest(restored.state) != expected:
     raise RunError(f"the checkpoint {path} is damaged: its digest differs")
-  # Orbax itself goes by what was saved, without a word.
+  # If shapes differ, Orbax restores what was saved without a word.
   saved, wanted = (
     [leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (restored.state, abstract)
   )

@@ -54,7 +54,7 @@ class CommandLine:
 
   @contextlib.contextmanager
   def resumable(self, workdir: Path) -> Iterator[None]:
-    """Adds the command line that goes on to the message of an Interrupted."""
+    """Adds to the message of an Interrupted the command line that resumes."""
     try:
       yield
     except Interrupted as error:

@@ -154,7 +154,7 @@ class Loop:
     """Starts at a step.
 
     Args:
-      dispatch: starts the next steps on the device, after so many steps, and waits for nothing.
+      dispatch: (steps done, length of the chunk) -> the chunk, started; it waits for nothing.
       timetable: that of the run.
       pace: limits the length of chunks.
       step: how many steps are done.
@@ -187,7 +187,7 @@ class Loop:
     return chunk
 
   def _completed(self, chunk: Chunk) -> Chunk:
-    """Waits for a chunk. It computes nothing on the device, which has the next chunk to do."""
+    """Waits for a chunk. Starts no computation: the device is busy with the next chunk."""
     started = time.perf_counter()
     names = ("metrics", "schedule", "norms", "validation")
     arrays = jax.device_get({name: getattr(chunk, name) for name in names})

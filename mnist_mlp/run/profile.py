@@ -12,8 +12,8 @@ from mnist_mlp.run.run import Run
 class TracedOnce:
   """Dispatches chunks like the function that it is given, one of them under JAX's profiler.
 
-  A trace of the first chunk would show little but compilation, so that the second one is traced. If
-  the first chunk is the only one, that one is traced.
+  A trace of the first chunk would show little but compilation, so the second chunk is traced. If
+  there is only one chunk, that one is traced.
   """
 
   def __init__(self, dispatch: Callable[[int, ChunkLength], Chunk], run: Run):
@@ -35,7 +35,7 @@ class TracedOnce:
       chunk = self._dispatch(step, length)
       _wait(chunk)
     place = folder / "plugins" / "profile"
-    self._run.console.line(f"traced steps {step} to {chunk.step} in {place}")
+    self._run.console.line(f"profiled steps {step} to {chunk.step}; the trace is in {place}")
     return chunk
 
 

@@ -24,7 +24,7 @@ from mnist_mlp.run.run import Run
 with epy.lazy_imports():  # matplotlib is needed at the end, and takes half a second.
   from mnist_mlp.run import figures
 
-# A run writes weight histograms about so many times: each takes as long as many a step.
+# How often a run writes weight histograms, which take as long as many steps.
 _HISTOGRAMS = 5
 
 
@@ -87,7 +87,7 @@ class Reporter:
     return RunError(f"cannot write TensorBoard's events in {folder}: {error.__cause__}")
 
   def introduction(self, params: Any) -> None:
-    """Says what is trained; to TensorBoard only at a run's first start.
+    """Says what is trained. TensorBoard is told only at the first start of a run.
 
     Args:
       params: the parameters now. At the first start their histograms are written.
@@ -117,7 +117,7 @@ class Reporter:
 
     Args:
       step: how many steps are done.
-      measured: what it says.
+      measured: the results of the chunk that ends at that step.
       params: for the histograms.
 
     Returns:
@@ -162,7 +162,7 @@ class Reporter:
     if not self._pictures_wanted:
       return
     flat = jax.tree_util.tree_leaves_with_path(params)
-    # TensorBoard opens the first groups of tags by name, which are then those of test and train.
+    # TensorBoard opens the first groups of tags by name: test and train come before weights.
     self._writer.write_histograms(
       step,
       {"/".join(["weights", *(str(key.key) for key in path)]): np.asarray(x) for path, x in flat},
@@ -217,7 +217,7 @@ class Reporter:
 
 
 def distortions(config: ConfigDict, dataset: data.Dataset, count: int = 16) -> Any:
-  """Returns a figure of the first training image and `count` distortions of it, as the run's."""
+  """Returns a figure of the first training image and `count` distortions, drawn as the run does."""
   batch = Examples(*(np.repeat(array[:1], count, 0) for array in dataset.train))
   strengths = {name: config.augment[name] for name in config_lib.AUGMENTATIONS}
   # As one program: operation by operation it would be dozens to compile.

@@ -17,7 +17,7 @@ class Ending(NamedTuple):
 
 
 def result_of(run: Run, ending: Ending) -> dict[str, Any]:
-  """Returns what result.json holds: the numbers, and on what they came about."""
+  """Returns what result.json holds: the results, and the data and versions that gave them."""
   last = run.folder.metrics()[-1]
   timetable = run.timetable
   return {

@@ -72,7 +72,7 @@ def open_run(config: ConfigDict, folder: Workdir, console: Console) -> Run:
   dataset = data.load(config.data, report=console.line, only=held["name"] if held else None)
   check_same_data(folder, dataset)
   timetable = Timetable.of(config, check_sizes(config, dataset))
-  folder.keep_config(config)  # First: what else a folder holds counts for this config alone.
+  folder.keep_config(config)  # First: the other files in the folder belong to this config.
   folder.write_json("dataset.json", dataset.describe())
   return Run(config, dataset, folder, console, timetable, environment.describe())
 
@@ -116,8 +116,8 @@ def check_sizes(config: ConfigDict, dataset: data.Dataset) -> Length:
   clean = duration(config.augment, "clean", length.steps_per_epoch)
   if clean >= length.total_steps and any(config.augment[name] for name in AUGMENTATIONS):
     raise UsageError(
-      f"config.augment leaves the last {clean:,} steps undistorted (clean_epochs, clean_steps), "
-      f"which are all {length.total_steps:,} of the run; lower that, or switch distortions off"
+      f"config.augment.clean_epochs or clean_steps leaves the last {clean:,} steps clean, but "
+      f"the run has only {length.total_steps:,} steps; lower it, or switch distortions off"
     )
   return length
 

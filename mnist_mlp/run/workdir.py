@@ -203,7 +203,7 @@ class Workdir:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except OSError as error:
         raise HeldError(
-          f"the workdir {self.path} is in use by another run; wait for it, or give another "
+          f"the workdir {self.path} is in use by another process; wait for it, or give another "
           "--workdir"
         ) from error
       yield

@@ -11,7 +11,7 @@
     engines       which engine does it: engine_vmap, engine_processes, engine_ray
     leaderboard   what came of it; figures: pictures of it
 
-Config files need the names of `points`, which this package has as its own.
+Sweep files use the names of `points` directly from this package.
 """
 
 from mnist_mlp.sweeps.points import (

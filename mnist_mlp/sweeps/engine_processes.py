@@ -84,7 +84,8 @@ def _check_reached(population: Population, share: float) -> None:
     evaluated = {row["step"] for row in member.folder.metrics()}
     if member.status() == UNFINISHED and (share == 1.0 or step not in evaluated):
       raise HeldError(
-        f"{member.folder.path} is in use by another run; wait for it, and start this sweep again"
+        f"{member.folder.path} is in use by another process; wait for it, then start this sweep "
+        "again"
       )
 
 

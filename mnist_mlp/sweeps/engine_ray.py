@@ -1,8 +1,9 @@
 """The engine 'ray': populations are trials of Ray Tune, on one machine or on many.
 
 All machines of a cluster must see the workdir. The checkpoints of a population lie there, so that a
-trial goes on elsewhere if its machine is lost. With early stopping, ASHA decides, and all seeds of
-a setting are one trial (Li et al., "A system for massively parallel hyperparameter tuning", 2020).
+trial goes on elsewhere if its machine is lost. With early stopping, a trial has members of one
+setting only, and ASHA decides which trials go on (Li et al., "A system for massively parallel
+hyperparameter tuning", 2020).
 """
 
 import dataclasses
@@ -36,7 +37,7 @@ _ENVIRONMENT = {
   "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # each run writes its own events
   "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
-# A trial has one core, which JAX does not know.
+# A trial has one core. JAX does not know that, and would start a thread for each core.
 _ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
 
 

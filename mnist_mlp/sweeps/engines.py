@@ -45,13 +45,14 @@ def run(sweep: Sweep, members: Sequence[Member], options: Options) -> None:
 def choose_engine(sweep: Sweep, members: Sequence[Member], options: Options) -> str:
   """Returns 'processes' for large nets on several cores of a CPU, where it is faster; else 'vmap'.
 
-  Measured on two cores of an AMD EPYC with batches of 128. A lone run takes 1, one run after the
-  other; in one program and in two processes of one thread, a run takes
+  Measured on two cores of an AMD EPYC with batches of 128: the time of a run, relative to lone runs
+  one after the other.
 
-      32 nets of 784-32-10       0.41   0.47
-      32 nets of 784-64-32-10    0.66   0.60
-      32 nets of 784-128-64-10   0.86   0.58
-      8 nets of 784-512-512-10   0.84   0.76
+                                 one program   two processes of one thread
+      32 nets of 784-32-10              0.41                          0.47
+      32 nets of 784-64-32-10           0.66                          0.60
+      32 nets of 784-128-64-10          0.86                          0.58
+      8 nets of 784-512-512-10          0.84                          0.76
   """
   weights = max((sweep.group(member).num_weights for member in members), default=0)
   alone = jax.default_backend() != "cpu" or num_processes(options) == 1 or len(members) == 1
@@ -66,8 +67,8 @@ def _train_in_rungs(
   shares = halving.rungs(sweep, members, options.halving)
   if options.halving and not shares:
     sweep.console.line(
-      f"--halving={options.halving} stops nobody: it takes {options.halving} settings, seeds not "
-      "counted, and as many evaluations"
+      f"--halving={options.halving} stops nobody: it needs at least {options.halving} settings "
+      "(seeds do not count) and as many evaluations"
     )
   for share in [*shares, 1.0]:
     populations = sweep.populations(contestants, engine.largest(len(contestants)))
@@ -79,7 +80,7 @@ def _train_in_rungs(
 def _train_with_stops(
   sweep: Sweep, members: Sequence[Member], engine: Engine, options: Options
 ) -> None:
-  """Trains settings whose losers the engine stops by itself; each population is one setting."""
+  """Trains populations of one setting each, while the engine stops losers by itself."""
   populations = sweep.populations(members, options.max_members, setting_id)
   engine.train(sweep, Plan.of(sweep, populations, 1.0, options))
   stopped = [member for member in members if member.status() == UNFINISHED]

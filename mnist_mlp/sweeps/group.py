@@ -42,7 +42,7 @@ _ZERO_IS_A_VALUE = (
 def canonical(config: ConfigDict) -> ConfigDict:
   """Returns the config that stands for all with the same program.
 
-  Its traced fields have their defaults, or 1 and 0 for features that are on and off.
+  Traced fields get their defaults. A traced field that switches a feature on gets 1, or 0 for off.
   """
   defaults = config_lib.flatten(config_lib.default())
   fixed = {
@@ -69,7 +69,7 @@ class Group:
     self.static = FrozenConfigDict(self.config)
     self.dataset = dataset
     timetable = Timetable.of(self.config, check_sizes(config, dataset))
-    # Populations save by the clock instead.
+    # A population saves by the clock, so that config.checkpoint_every is not read.
     self.timetable = dataclasses.replace(timetable, checkpoint_every=0)
     self.initializer = initializer(self.config, spec_of(self.config, dataset))
     self.schedule = jax.jit(create_schedule(self.config, self.timetable.length))
@@ -97,7 +97,7 @@ class Group:
     together = jax.tree.map(lambda *leaves: np.stack(leaves), *values)
     if shared:
       together = together._replace(seed=together.seed[0])
-    # Members would otherwise share buffers with the arguments, which training gives away.
+    # Copied: the states share buffers with the arguments, whose memory training would reuse.
     return snapshot(self._creator(shared)(together))
 
   @functools.cache  # noqa: B019  (a group lives as long as its process needs programs)

@@ -66,8 +66,8 @@ def _accuracy(member: Member, step: int) -> float:
 def stop(sweep: Sweep, members: Sequence[Member], losers: Sequence[Member]) -> None:
   """Ends some of the members where they stand; the rest of their populations goes on.
 
-  If the sweep was killed in the middle of this, some losers are stopped already. Their populations
-  still have to shrink, so that all populations of the members are gone through.
+  A killed sweep may have stopped some losers already. Their populations must still shrink, so this
+  goes through all populations of the members.
   """
   names = {member.name for member in losers}
   for population in sweep.populations(members, 1):
@@ -81,9 +81,9 @@ def stop_early(
 ) -> Population | None:
   """Ends some members of a population whose last checkpoint is up to date.
 
-  Their states stay in their folders, so that each could be trained to its end alone. As long as
-  more than half of the population goes on, the losers are only passed over. Then the rest becomes a
-  smaller population, which is worth another compilation.
+  Their states stay in their folders, and each could be trained to its end alone. While more than
+  half of the population goes on, the losers are only passed over. Once half or fewer go on, they
+  become a smaller population, which is worth another compilation.
 
   Returns:
     The population that goes on, or None if nobody is left.

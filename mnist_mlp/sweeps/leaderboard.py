@@ -76,7 +76,7 @@ def _rank(row: Row) -> tuple:
 
 
 def settings_of(rows: Sequence[Row]) -> list[Row]:
-  """Returns a row for each setting, the best first: that of its runs, with means over the seeds.
+  """Returns a row for each setting, the best first: its first run's row, with means over seeds.
 
   The row has 'runs' besides, and for each of MEASURES '<measure>_std', which is None for a single
   run. The status is the worst of the runs. Runs that got to different epochs have no mean.

@@ -43,7 +43,7 @@ class Member:
     self.folder.write_json("stopped.json", {"status": status, "step": step})
 
   def run(self, group: Group, environment: dict[str, Any]) -> Run:
-    """Returns the member as the run that it is. It says nothing: all members would at once."""
+    """Returns the member as a Run with a quiet console: all members would print at once."""
     return Run(
       config=self.config,
       dataset=group.dataset,

@@ -17,9 +17,9 @@ class Options(NamedTuple):
   """How to train a sweep."""
 
   engine: str = "auto"  # 'vmap', 'processes', 'ray'; 'auto' is one of the first two
-  max_members: int = 0  # largest population; 0 is as many as fit in memory
+  max_members: int = 0  # largest population; 0 lets the engine choose
   processes: int = 0  # of the engine 'processes'; 0 is one for each core
-  halving: int = 0  # at each rung, one run in so many goes on; 0 is off
+  halving: int = 0  # at each rung, one setting in so many goes on; 0 is off
   save_every: float = 30.0  # seconds between two checkpoints of a population
   ray_address: str = ""  # of the engine 'ray'; '' is a cluster of this machine alone
 
@@ -70,7 +70,8 @@ class Engine(AbstractContextManager, Protocol):
   An engine is a context manager, which is entered before it does anything.
   """
 
-  # Whether it stops runs early by itself, while they train. Then a population must be a setting.
+  # Whether it stops runs early by itself, while they train. Then all members of a population must
+  # be of one setting.
   stops_early: bool
 
   def largest(self, num_members: int) -> int:

@@ -37,7 +37,7 @@ def zipped(axes: Mapping[str, Iterable[Any]]) -> list[Overrides]:
   columns = {name: list(values) for name, values in axes.items()}
   if len({len(column) for column in columns.values()}) > 1:
     raise ValueError(
-      "zipped() needs as many values for each field, but got "
+      "zipped() needs as many values for one field as for the others, but got "
       + ", ".join(f"{len(column)} for {name!r}" for name, column in columns.items())
     )
   return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

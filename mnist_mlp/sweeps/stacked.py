@@ -47,7 +47,7 @@ def _axes(state: TrainState) -> TrainState:
 
 
 def num_members(metrics: Any) -> int:
-  """Returns how many members stacked metrics are of."""
+  """Returns the number of members in stacked metrics."""
   return len(jax.tree.leaves(metrics)[0])
 
 
@@ -84,9 +84,9 @@ def spread(tree: Tree, splits: Any) -> tuple[Tree, Any]:
     (count,), ("members",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:count]
   )
   everywhere = NamedSharding(mesh, PartitionSpec())
-  split = NamedSharding(mesh, PartitionSpec("members"))
-  state = _map(_axes(tree["state"]), tree["state"], lambda leaf: split, lambda leaf: everywhere)
-  shardings = {"state": state, "metrics": split, "best": split}, everywhere
+  apart = NamedSharding(mesh, PartitionSpec("members"))
+  state = _map(_axes(tree["state"]), tree["state"], lambda leaf: apart, lambda leaf: everywhere)
+  shardings = {"state": state, "metrics": apart, "best": apart}, everywhere
   return jax.jit(lambda *trees: trees, out_shardings=shardings)(tree, splits)
 
 

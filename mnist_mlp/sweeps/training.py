@@ -25,8 +25,8 @@ def train_to(population: Population, share: float, manner: Manner) -> None:
 
   Args:
     population: is claimed for this process.
-    share: of the members' length, in (0, 1]. At 1 they are tested and finished; else they train up
-      to the next evaluation.
+    share: of the members' length, in (0, 1]. At 1 the members are tested and finished. Below 1 they
+      train up to the first evaluation at that share or after it.
     manner: how to train.
 
   Raises:
@@ -110,7 +110,7 @@ class _Training:
     return step
 
   def _dispatch(self, step: int, length: ChunkLength) -> Chunk:
-    """Starts the next steps on the device, and what follows them there. Waits for nothing."""
+    """Starts the next steps on the device, then evaluation and copies. Waits for nothing."""
     group, tree, config = self._group, self._tree, self._group.static
     tree["state"], metrics = stacked.train_chunk(
       tree["state"], tree["metrics"], self._train, config=config, length=length

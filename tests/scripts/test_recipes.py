@@ -190,7 +190,7 @@ def test_headers_give_the_measured_figures_of_the_recipe_as_it_is():
   for path in sorted((ROOT / "configs").glob("*.py")):
     header = load_module(path)["__doc__"]
     if path.stem not in recipes:
-      assert "Measured:" not in header, f"{path.name} gives figures that nothing measured"
+      assert "Measured" not in header, f"{path.name} gives figures that nothing measured"
       continue
     entry = recipes[path.stem]
     assert entry["config"] == recipe_results.changes_to_default(load_config(path)), path.name
@@ -216,11 +216,14 @@ def test_page_picture_and_headers_are_brought_up_to_date(tmp_path):
   recipe_results.update_docs(results, tmp_path)
   for name in ("adam", "momentum"):
     text = (tmp_path / "configs" / f"{name}.py").read_text()
-    assert text.count("Measured: ") == 1
+    assert text.count("Measured, ") == 1
     header, original = (
       (folder / "configs" / f"{name}.py").read_text().split('"""')[1] for folder in (tmp_path, ROOT)
     )
-    assert header.splitlines()[-2:] == ["", "Measured: 7.77% test error, 1 seed."]
+    assert header.splitlines()[-2:] == [
+      "",
+      "Measured, trained on all of train: 7.77% test error, 1 seed.",
+    ]
     assert header.startswith(original.partition("Measured")[0])
     before = (ROOT / "configs" / f"{name}.py").read_text().partition("from mnist_mlp")[2]
     assert text.partition("from mnist_mlp")[2] == before

@@ -1,1 +1,53 @@
-"""Room."""
+"""Using what was trained: a run's net, or a committee of several, on pictures and on datasets.
+
+    from mnist_mlp import inference
+    net = inference.load_nets(["runs/adam"])
+    picture = inference.prepare(inference.load_picture("seven.jpg"))
+    [prediction] = inference.classify(net, [picture])
+
+What each module answers:
+
+    nets         a run's net as one of its checkpoints holds it, and committees
+    predictions  what a net says of pictures
+    evaluation   what a net says of a split of a dataset, and how good that is in numbers
+    report       an evaluation as text, JSON and figures
+    pictures     any picture of a digit -> what MNIST would have made of it, by way of:
+    loading        a file of any format -> a picture, upright
+    brightness     a picture of any mode -> the brightness of its pixels
+    ink            brightness -> the digit's ink
+    fitting        ink -> an image as MNIST's are
+    geometry       boxes and changes of size, for the modules above
+    sources      files, folders and standard input -> pictures
+    display      what a net says of pictures as a table, JSON and a figure
+
+Importing this package imports neither JAX nor SciPy nor Pillow. Each name imports its module when
+it is used for the first time.
+"""
+
+from etils import epy
+
+with epy.lazy_api_imports(globals()):
+  from mnist_mlp.inference.brightness import to_rgb
+  from mnist_mlp.inference.evaluation import Evaluation, evaluate, measure
+  from mnist_mlp.inference.loading import load_picture
+  from mnist_mlp.inference.nets import Committee, Net, load_nets, load_run
+  from mnist_mlp.inference.pictures import Prepared, prepare
+  from mnist_mlp.inference.predictions import LIKE_MNIST, Prediction, check_takes_digits, classify
+
+__all__ = [
+  "LIKE_MNIST",
+  "Committee",
+  "Evaluation",
+  "Net",
+  "Prediction",
+  "Prepared",
+  "check_takes_digits",
+  "classify",
+  "evaluate",
+  "load_nets",
+  "load_picture",
+  "load_run",
+  "measure",
+  "prepare",
+  "to_rgb",
+]

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 from sklearn import metrics
 
-from mnist_mlp.data import dataset as data
-from mnist_mlp.inference import pictures as inference
+from mnist_mlp import data, inference
+from mnist_mlp.core.spec import Examples
+from mnist_mlp.train import train_and_evaluate
 
 EVALUATE = "mnist_mlp.evaluate"
 
@@ -41,8 +42,7 @@ def test_the_test_split(workdir, dataset):
   assert report["runs"] == [{"workdir": str(workdir), "step": result["steps"]}]
 
   labels = dataset.test.labels
-  run = inference.load_run(workdir)
-  predictions = run.logits(dataset.test.images).argmax(-1)
+  predictions = inference.load_run(workdir).logits(dataset.test.images).argmax(-1)
   matrix = np.array(report["confusion_matrix"])
   assert (matrix.sum(1) == np.bincount(labels, minlength=10)).all()
   assert (matrix.sum(0) == np.bincount(predictions, minlength=10)).all()
@@ -81,10 +81,8 @@ def test_text_of_validation_and_best(workdir, dataset):
   assert written.read_text() == done.stdout
 
 
-def test_another_dataset(workdir, dataset, digits_dir, tmp_path):
+def test_another_dataset(workdir, mnist_files, digits_dir, tmp_path):
   """MNIST's net on the embedded digits, whose images look alike."""
-  if dataset.name != "mnist":
-    pytest.skip("MNIST's original files are not there")
   copy = tmp_path / "run"
   shutil.copytree(workdir, copy)
   settings = json.loads((copy / "config.json").read_text())
@@ -98,16 +96,15 @@ def test_another_dataset(workdir, dataset, digits_dir, tmp_path):
 
 
 def test_calibration_of_a_net_that_knows_nothing(workdir, dataset):
-  from mnist_mlp import evaluate
-
-  run = inference.load_run(workdir)
+  net = inference.load_run(workdir)
   zeros = {
-    key: {k: np.zeros_like(v) for k, v in layer.items()} for key, layer in run.state.params.items()
+    key: {k: np.zeros_like(v) for k, v in layer.items()} for key, layer in net.state.params.items()
   }
-  run = dataclasses.replace(run, state=run.state.replace(params=zeros))
+  net = dataclasses.replace(net, state=net.state.replace(params=zeros))
   images, labels = dataset.test.images[:200], dataset.test.labels[:200]
-  logits = run.logits(images)
-  report = evaluate.measure(run, labels, logits, run.probabilities(logits))
+  report = inference.measure(
+    inference.Evaluation(net, dataset.name, "test", Examples(images, labels))
+  )
   assert report["accuracy"] == pytest.approx(np.mean(labels == 0))
   assert report["loss"] == pytest.approx(np.log(10), rel=1e-5)
   assert report["expected_calibration_error"] == pytest.approx(abs(0.1 - np.mean(labels == 0)))
@@ -133,8 +130,6 @@ def test_errors(workdir, arguments, code, message):
 @pytest.fixture(scope="module")
 def other(workdir, tmp_path_factory):
   """A run on the same data, of another and smaller net."""
-  from mnist_mlp.train import train_and_evaluate
-
   folder = tmp_path_factory.mktemp("evaluate-other") / "run"
   c = inference.load_run(workdir).config.copy_and_resolve_references()
   c.model.features, c.num_epochs = (8,), 1.0

@@ -1,0 +1,205 @@
+"""A run's net, as one of its checkpoints holds it, and committees of several nets."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.special
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from mnist_mlp.core import losses, steps
+from mnist_mlp.core.metrics import TrainMetrics
+from mnist_mlp.core.spec import DataSpec
+from mnist_mlp.core.state import TrainState, initializer
+from mnist_mlp.core.traced import traced
+from mnist_mlp.errors import RunError, UsageError, listing
+from mnist_mlp.run import checkpoint
+from mnist_mlp.run.workdir import Workdir
+
+_SMALLEST = 1e-6  # Estimates of probabilities that are smaller, even negative, are raised to it.
+_RUNS_SHOWN = 5  # runs in an error message, at most
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+  """A run's net, as one of its checkpoints holds it."""
+
+  folder: Workdir
+  config: ConfigDict
+  facts: dict[str, Any]  # dataset.json: what the run was trained on
+  state: TrainState
+  step: int  # that of the checkpoint
+
+  @property
+  def members(self) -> tuple["Net", ...]:
+    """Itself: the net as a committee of one."""
+    return (self,)
+
+  @property
+  def class_names(self) -> list[str]:
+    """The names of the classes, in the order of the logits."""
+    return self.facts["class_names"]
+
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    """(H, W, C)."""
+    return _spec_of(self.facts).image_shape
+
+  def logits(self, images: np.ndarray) -> np.ndarray:
+    """Returns the logits, float32 [N, classes], of images, uint8 [N, H, W, C].
+
+    If the run evaluates averaged weights, the logits are those of the averaged weights.
+    """
+    config = FrozenConfigDict(self.config)
+    return np.asarray(steps.predict_logits(self.state, images, config=config))
+
+  def probabilities(self, logits: np.ndarray) -> np.ndarray:
+    """Returns float64 [N, classes], rows that sum to 1, as the run's loss understands its logits.
+
+    Args:
+      logits: float32 [N, classes].
+    """
+    logits = np.asarray(logits, np.float64)
+    if self.config.loss.name == "squared_error":  # Its logits estimate the probabilities.
+      scores = np.clip(logits, _SMALLEST, None)
+    elif self.config.loss.name == "sigmoid_cross_entropy":
+      scores = 1 / (1 + np.exp(-np.clip(logits, -500, 500)))
+    else:
+      return scipy.special.softmax(logits, axis=-1)
+    return scores / scores.sum(-1, keepdims=True)
+
+  def losses(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns the run's loss of each example, float32 [N].
+
+    Args:
+      logits: float32 [N, classes].
+      labels: int32 [N].
+    """
+    smoothing = self.state.scalars["label_smoothing"]
+    return np.asarray(
+      losses.per_example(self.config.loss, jnp.asarray(logits), jnp.asarray(labels), smoothing)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Committee:
+  """Several nets of runs on the same data, whose probabilities are averaged; used like one net.
+
+  Meier et al., "Better digit recognition with a committee of simple neural nets", 2011.
+  """
+
+  members: tuple[Net, ...]
+
+  @property
+  def folder(self) -> Workdir:
+    """The folder of the first member."""
+    return self.members[0].folder
+
+  @property
+  def config(self) -> ConfigDict:
+    """The config of the first member."""
+    return self.members[0].config
+
+  @property
+  def facts(self) -> dict[str, Any]:
+    """What the first member was trained on. The others were trained on the same data."""
+    return self.members[0].facts
+
+  @property
+  def class_names(self) -> list[str]:
+    """The names of the classes, in the order of the logits."""
+    return self.members[0].class_names
+
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    """(H, W, C)."""
+    return self.members[0].image_shape
+
+  def logits(self, images: np.ndarray) -> np.ndarray:
+    """Returns the logarithms of the mean probabilities, float64 [N, classes]."""
+    members = [member.probabilities(member.logits(images)) for member in self.members]
+    return np.log(np.maximum(np.mean(members, axis=0), np.finfo(np.float64).tiny))
+
+  def probabilities(self, logits: np.ndarray) -> np.ndarray:
+    """Returns float64 [N, classes], rows that sum to 1."""
+    return np.exp(logits)
+
+  def losses(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns the cross-entropy of each example, float64 [N], whatever the members' losses are."""
+    return -logits[np.arange(len(labels)), labels]
+
+
+def load_nets(workdirs: Sequence[str | os.PathLike], *, best: bool = False) -> Net | Committee:
+  """Returns the net of a run, or the committee of several.
+
+  Args:
+    workdirs: the folders of the runs, at least one.
+    best: takes the checkpoint of the best validation accuracy of each run, not its last one.
+
+  Raises:
+    UsageError, RunError: as `load_run`; or the runs were trained on different data.
+  """
+  first, *others = (load_run(workdir, best=best) for workdir in workdirs)
+  for net in others:
+    if net.facts["fingerprint"] != first.facts["fingerprint"]:
+      raise UsageError(
+        f"a committee needs runs on the same data, but {net.folder.path} was trained on other "
+        f"data ({net.facts['name']}) than {first.folder.path} ({first.facts['name']})"
+      )
+  return Committee((first, *others)) if others else first
+
+
+def load_run(workdir: str | os.PathLike, *, best: bool = False) -> Net:
+  """Returns the net of a run, which may still be training. Needs no data and writes nothing.
+
+  Args:
+    workdir: the run's folder.
+    best: takes the checkpoint of the best validation accuracy, not the last one.
+
+  Raises:
+    UsageError: the folder is not there, or holds no run.
+    RunError: the run has no checkpoint yet, or its files are damaged.
+  """
+  folder = Workdir(workdir)
+  config = folder.config()
+  if config is None:
+    raise UsageError(_no_run(folder.path))
+  facts = folder.read_json("dataset.json")
+  checkpoints = folder.path / "checkpoints"
+  if facts is None or not os.path.isdir(checkpoints):
+    raise RunError(f"the run in {folder.path} has no checkpoint yet; train it first")
+  try:
+    state = jax.eval_shape(initializer(config, _spec_of(facts)), traced(config))
+  except (KeyError, TypeError, ValueError) as error:
+    raise RunError(
+      f"{folder.path / 'dataset.json'} is damaged: it does not describe a dataset"
+    ) from error
+  step, (state, _) = checkpoint.read(checkpoints, (state, TrainMetrics.empty()), best=best)
+  return Net(folder, config, facts, state, step)
+
+
+def _spec_of(facts: dict[str, Any]) -> DataSpec:
+  """Returns what a net depends on of the data that dataset.json describes.
+
+  Raises:
+    KeyError, TypeError, ValueError: `facts` do not describe a dataset.
+  """
+  height, width, channels = facts["image_shape"]
+  if not {"name", "fingerprint"} <= facts.keys():
+    raise KeyError("name, fingerprint")
+  return DataSpec((height, width, channels), len(facts["class_names"]), facts["examples"]["train"])
+
+
+def _no_run(path: Path) -> str:
+  if not os.path.isdir(path):
+    return f"the workdir {path} does not exist; give the --workdir of a run"
+  # The runs of a sweep lie two folders deep.
+  files = [*path.glob("*/config.json"), *path.glob("*/*/config.json")]
+  runs = sorted(str(file.parent) for file in files)
+  hint = f"; there are {listing(runs[:_RUNS_SHOWN])}" if runs else ""
+  return f"the workdir {path} holds no run: it has no config.json{hint}"

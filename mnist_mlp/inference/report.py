@@ -1,0 +1,118 @@
+"""The report of an evaluation: as text, as JSON and as figures, in files beside the run."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mnist_mlp.errors import RunError, listing
+from mnist_mlp.inference.evaluation import MISTAKES, Evaluation
+from mnist_mlp.run import figures
+
+_MOST_COLUMNS = 12  # With more classes, the confusions are not printed as a table.
+
+
+def to_text(numbers: Mapping[str, Any]) -> str:
+  """Returns the numbers of `evaluation.measure` as text for people."""
+  nets = listing(f"{run['workdir']} at step {run['step']}" for run in numbers["runs"])
+  by = "the net of" if len(numbers["runs"]) == 1 else "the committee of"
+  width = max(len("class"), *(len(row["name"]) for row in numbers["classes"]))
+  lines = [
+    f"{numbers['dataset']} {numbers['split']}, by {by} {nets}",
+    f"accuracy {numbers['accuracy']:.2%}: {numbers['mistakes']} of {numbers['examples']:,} images "
+    f"wrong; loss {numbers['loss']:.4f}; calibration error "
+    f"{numbers['expected_calibration_error']:.2%}",
+    *_classes(numbers, width),
+    *_confusions(numbers, width),
+    *_worst_mistakes(numbers),
+  ]
+  return "\n".join(lines)
+
+
+def _classes(numbers: Mapping[str, Any], width: int) -> list[str]:
+  return [
+    "",
+    f"{'class':<{width}}  precision  recall      f1  examples",
+    *(
+      f"{row['name']:<{width}}  {row['precision']:>9.2%} {row['recall']:>7.2%} {row['f1']:>7.2%}"
+      f"  {row['examples']:>8}"
+      for row in numbers["classes"]
+    ),
+  ]
+
+
+def _confusions(numbers: Mapping[str, Any], width: int) -> list[str]:
+  names = [row["name"] for row in numbers["classes"]]
+  if len(names) > _MOST_COLUMNS:
+    return []
+  cells = max(len(str(numbers["examples"])), *map(len, names)) + 1
+  return [
+    "",
+    "confusions; a row for each true class, a column for each predicted one",
+    " " * width + "".join(f"{name:>{cells}}" for name in names),
+    *(
+      f"{name:<{width}}" + "".join(f"{count or '.':>{cells}}" for count in row)
+      for name, row in zip(names, numbers["confusion_matrix"], strict=True)
+    ),
+  ]
+
+
+def _worst_mistakes(numbers: Mapping[str, Any]) -> list[str]:
+  if not numbers["worst_mistakes"]:
+    return []
+  return [
+    "",
+    "worst mistakes",
+    *(
+      f"image {m['index']}: a {m['label']}, to which it gave {m['probability_of_label']:.1%}; "
+      f"it said {m['predicted']}, {m['probability']:.1%} sure"
+      for m in numbers["worst_mistakes"]
+    ),
+  ]
+
+
+def write(evaluation: Evaluation, numbers: Mapping[str, Any], *, best: bool) -> Path:
+  """Writes report.txt, report.json and the figures; returns their folder.
+
+  The folder is evaluation/DATASET-SPLIT in the workdir of the run, or of a committee's first run.
+
+  Args:
+    evaluation: what is reported on.
+    numbers: what `evaluation.measure` returns of it.
+    best: whether the checkpoint of the best validation accuracy was asked. It gets another folder.
+
+  Raises:
+    RunError: the files cannot be written.
+  """
+  members = len(evaluation.net.members)
+  name = f"{evaluation.dataset}-{evaluation.split}".replace("/", "-")
+  name += "-best" if best else ""
+  name += f"-committee-of-{members}" if members > 1 else ""
+  folder = evaluation.net.folder.path / "evaluation" / name
+  drawn = draw(evaluation)
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.txt").write_text(to_text(numbers) + "\n")
+    (folder / "report.json").write_text(json.dumps(numbers, indent=2) + "\n")
+    for figure_name, figure in drawn.items():
+      figure.savefig(folder / f"{figure_name}.png", dpi=100)
+  except OSError as error:
+    raise RunError(f"cannot write the report to {folder}: {error.strerror}") from error
+  return folder
+
+
+def draw(evaluation: Evaluation) -> dict[str, Figure]:
+  """Returns the figures by their names."""
+  examples, probabilities = evaluation.examples, evaluation.probabilities
+  class_names = evaluation.net.class_names
+  log_probabilities = np.log(np.maximum(probabilities, 1e-300))
+  return {
+    "confusion_matrix": figures.confusion_matrix(
+      examples.labels, probabilities.argmax(-1), class_names
+    ),
+    "worst_mistakes": figures.worst_mistakes(examples, log_probabilities, class_names, MISTAKES),
+    "reliability_diagram": figures.reliability_diagram(examples.labels, probabilities),
+  }

@@ -1,0 +1,21 @@
+"""A trained net, and examples that no net has seen."""
+
+import pytest
+
+from mnist_mlp import data, inference
+
+
+@pytest.fixture(scope="session")
+def net(trained_run):
+  return inference.load_run(trained_run)
+
+
+@pytest.fixture(scope="session")
+def test_split(net):
+  return data.load(net.config.data, report=lambda line: None).test
+
+
+@pytest.fixture(scope="session")
+def mnist_test(mnist_files, test_split):
+  """MNIST's test split."""
+  return test_split

@@ -98,8 +98,8 @@ def _train(run: Run, trainer: "Trainer", loop: Loop, checkpoints: Checkpoints) -
         raise signals.interrupted(
           f" after step {loop.step} of {total_steps}; the state is saved in {run.folder.path}"
         )
+    metrics, logits = trainer.test()  # Meanwhile the last checkpoint is saved.
     best = best_of(run, checkpoints.best_step())
-    metrics, logits = trainer.test()
     test = reporter.test(metrics, logits, trainer.evaluated_params(), best)
     checkpoints.wait()
   # A resumed run does not know how long the starts before it took.

@@ -4,23 +4,47 @@ import fcntl
 import os
 import shutil
 import tempfile
-from pathlib import Path
 
+import extra_files
+import processes
 import pytest
+from etils import epy
 
-from mnist_mlp import config
-from mnist_mlp.data import dataset as data
+from mnist_mlp import config, data
 
-MNIST_FILES = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
+with epy.lazy_imports():  # JAX takes seconds, which many tests do without.
+  import jax
+
+  from mnist_mlp import train
 
 
 def pytest_configure(config):
-  """Lets all processes of a test session share what XLA compiled: many run the same programs."""
-  if not hasattr(config, "workerinput") and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+  """Saves time in compiling: for this process, its workers, and all that they start.
+
+  All of them share what XLA compiled, because many run the same programs. The fast tests, most of
+  which run a program but a few times, go without LLVM's optimizations, which change no result but
+  in its last bits. The fixture `optimized` and a selection with the slow tests bring them back.
+  """
+  if hasattr(config, "workerinput"):
+    return
+  if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     folder = tempfile.mkdtemp(prefix="mnist_mlp_xla_")
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+  if config.option.markexpr == "not slow":
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+
+
+@pytest.fixture
+def optimized(monkeypatch):
+  """Programs are compiled as those of users, in this process and in those that it starts."""
+  for name, value in processes.OPTIMIZED.items():
+    monkeypatch.setenv(name, value)
+  before = jax.config.read("jax_disable_most_optimizations")
+  jax.config.update("jax_disable_most_optimizations", False)
+  yield
+  jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="session")
@@ -53,9 +77,13 @@ def digits_dir(shared_dir):
 @pytest.fixture(scope="session")
 def mnist_files():
   """The folder with MNIST's four original files."""
-  if not MNIST_FILES.is_dir():
-    pytest.skip(f"MNIST's original files are not in {MNIST_FILES}")
-  return MNIST_FILES
+  return extra_files.need("mnist")
+
+
+@pytest.fixture(scope="session")
+def handwriting_files():
+  """The folder with photographs of handwritten digits."""
+  return extra_files.need("handwriting")
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +95,7 @@ def mnist_dir(shared_dir, mnist_files):
 @pytest.fixture(scope="session")
 def trained_run(shared_dir, request):
   """The workdir, not to be written to, of a small net: of MNIST if it is there, else of digits."""
-  name = "mnist" if MNIST_FILES.is_dir() else "digits"
+  name = "mnist" if extra_files.find("mnist") else "digits"
   data_dir, workdir = request.getfixturevalue(f"{name}_dir"), shared_dir / "trained_run"
   with open(shared_dir / "trained_run.lock", "w") as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -77,8 +105,6 @@ def trained_run(shared_dir, request):
 
 
 def _train(name, data_dir, workdir):
-  from mnist_mlp.train import train_and_evaluate
-
   c = config.default()
   c.data.name, c.data.data_dir = name, str(data_dir)
   c.data.validation_examples = 2000 if name == "mnist" else 200
@@ -89,4 +115,4 @@ def _train(name, data_dir, workdir):
   c.loss.label_smoothing = 0.1
   c.optimizer.name = "adamw"
   c.schedule.name = "cosine"
-  train_and_evaluate(c, workdir)
+  train.train_and_evaluate(c, workdir)

@@ -4,7 +4,6 @@ Imports are read from the source, lazy ones included: they are the same dependen
 """
 
 import ast
-from pathlib import Path
 
 import processes
 import pytest

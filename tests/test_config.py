@@ -1,16 +1,13 @@
-import ast
-import functools
+"""Checks of a config, its JSON, and what is computed from it."""
+
 import math
 import re
-from pathlib import Path
 
-import numpy as np
 import pytest
+import small
 from ml_collections import ConfigDict
 
-import mnist_mlp
 from mnist_mlp import config
-from mnist_mlp.core import losses, model, optimizer
 from mnist_mlp.errors import UsageError
 
 
@@ -96,7 +93,7 @@ def test_json_that_is_no_config(text, part):
     ("model__features", (512, True), ["config.model.features", "tuple of int"]),
     # Out of range.
     ("model__features", (512, 0), ["config.model.features is (512, 0)", "[1, 1000000]"]),
-    ("model__features", (10**20,), ["every width must lie in [1, 1000000]"]),
+    ("model__features", (10**20,), ["every element must lie in [1, 1000000]"]),
     ("model__init_scale", 1e200, ["config.model.init_scale is 1e+200", "(0, 1e9]"]),
     ("num_epochs", 1e308, ["config.num_epochs is 1e+308", "[0, 1e9]"]),
     ("augment__clean_steps", 10**12, ["config.augment.clean_steps", "[0, 2147483647]"]),
@@ -189,76 +186,6 @@ def test_unusual_but_right_values(changes):
   config.validate(changed(**changes))
 
 
-@pytest.mark.parametrize(
-  ("names", "table"), [(config.ACTIVATIONS, model.ACTIVATIONS), (config.LOSSES, losses.LOSSES)]
-)
-def test_name_lists_are_those_of_the_code(names, table):
-  assert names == tuple(table)
-
-
-@pytest.mark.parametrize("name", config.OPTIMIZERS)
-def test_every_optimizer_name_is_known(name):
-  c = config.default()
-  c.optimizer.name = name
-  optimizer.create_optimizer(c, 10, 10).init({"kernel": np.ones((2, 3), np.float32)})
-
-
-@pytest.mark.parametrize("name", config.SCHEDULES)
-def test_every_schedule_name_is_known(name):
-  c = config.default()
-  c.schedule.name = name
-  assert optimizer.create_schedule(c, 10, 10)(0) >= 0
-
-
-def test_unknown_names_do_not_fall_through():
-  with pytest.raises(KeyError):
-    model.kernel_initializer("other", 1.0)
-  c = config.default()
-  c.optimizer.name = "other"
-  with pytest.raises(KeyError):
-    optimizer.create_optimizer(c, 10, 10).init({"kernel": np.ones((2, 3), np.float32)})
-
-
-@functools.cache
-def read_names():
-  """Returns the attributes read, and the words in string constants, in all of the package's code.
-
-  Of config.py only `duration` counts: the rest declares and checks the fields.
-  """
-  attributes, words = set(), set()
-  for path in Path(mnist_mlp.__file__).parent.rglob("*.py"):
-    tree = ast.parse(path.read_text())
-    if path.name == "config.py":
-      tree = next(n for n in tree.body if getattr(n, "name", "") == "duration")
-    docstrings = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
-    for node in ast.walk(tree):
-      if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-        attributes.add(node.attr)
-      if (
-        isinstance(node, ast.Constant)
-        and isinstance(node.value, str)
-        and id(node) not in docstrings
-        and " " not in node.value
-      ):
-        words.update(node.value.split("."))
-  return attributes, words
-
-
-@pytest.mark.parametrize("field", config.flatten(config.default()))
-def test_every_field_is_read_by_some_code(field):
-  leaf = field.rpartition(".")[2]
-  attributes, words = read_names()
-  # A pair of durations is read through duration(section, "X", ...).
-  pair = re.sub("_(epochs|steps)$", "", leaf)
-  assert leaf in attributes | words or (pair != leaf and pair in words), f"no code reads {field}"
-
-
-def test_no_field_is_read_with_a_fallback():
-  for path in Path(mnist_mlp.__file__).parent.rglob("*.py"):
-    for found in re.finditer(r"\b(?:config|c|options)(?:\.\w+)*\.get\(", path.read_text()):
-      raise AssertionError(f"{path.name}: {found.group()}")
-
-
 def test_duration_prefers_steps():
   c = config.default()
   c.num_epochs = 2.5
@@ -300,3 +227,47 @@ def test_check_known_accepts_known_and_hints_at_the_leaf():
   config.check_known("optimizer.b1", {"optimizer.b1": 0})
   with pytest.raises(UsageError, match=re.escape("did you mean 'optimizer.b1'?")):
     config.check_known("b1", {"optimizer.b1": 0})
+
+
+@pytest.mark.parametrize(
+  ("changes", "expected"),
+  [
+    ({"num_epochs": 2.0}, (6, 12)),
+    ({"num_epochs": 0.5}, (6, 3)),
+    ({"num_epochs": 2.0, "num_steps": 5}, (6, 5)),
+    ({"num_epochs": 2.0, "batch_size": 20}, (4, 8)),  # The last 16 examples make no step.
+  ],
+)
+def test_run_length(changes, expected):
+  assert config.run_length(small.config_of(**changes), 96) == expected
+
+
+@pytest.mark.parametrize("name", config.AUGMENTATIONS)
+def test_lbfgs_refuses_distortions(name):
+  c = config.default()
+  c.optimizer.name = "lbfgs"
+  c.augment[name], c.augment.rotation_of = 0.5, (1,)
+  with pytest.raises(UsageError, match=rf"config\.augment\.{name} is 0\.5 but must be 0 with"):
+    config.validate(c)
+
+
+@pytest.mark.parametrize(
+  "name, value, message",
+  [
+    ("elastic_alpha", -1.0, "must lie in"),
+    ("elastic_sigma", 0.0, "must lie in"),
+    ("scale", 1.0, "must lie in"),
+    ("rotation", float("nan"), "must lie in"),
+    ("rotation_of", (1, -7), r"every element must lie in \[0, inf\)"),
+  ],
+)
+def test_impossible_strengths_are_refused(name, value, message):
+  c = config.default()
+  c.augment[name] = value
+  with pytest.raises(UsageError, match=rf"config\.augment\.{name} is .*{message}"):
+    config.validate(c)
+
+
+def test_unflatten_undoes_flatten():
+  c = config.default()
+  assert config.unflatten(config.flatten(c)).to_dict() == c.to_dict()

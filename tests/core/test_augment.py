@@ -1,14 +1,15 @@
+"""Distorted images against SciPy, and against what their names say."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
-import small
 from ml_collections import FrozenConfigDict
 
-from mnist_mlp import config, train
-from mnist_mlp.core import augment, steps
-from mnist_mlp.errors import UsageError
+from mnist_mlp import config
+from mnist_mlp.core import augment
+from mnist_mlp.core.spec import Examples
 
 
 def options(**fields):
@@ -17,9 +18,24 @@ def options(**fields):
   return c
 
 
+# Each as one program: operation by operation, there would be dozens to compile.
+_distort = jax.jit(augment.distort, static_argnames="config")
+_draw_affine = jax.jit(augment.draw_affine, static_argnames="config")
+draw_noise = jax.jit(augment.draw_noise, static_argnames=("shape", "sigma"))
+smooth = jax.jit(augment.smooth, static_argnames=("shape", "sigma"))
+
+
+def strengths_of(c):
+  return {name: c[name] for name in config.AUGMENTATIONS}
+
+
 def distort(images, labels, c, key=0):
-  strengths = {name: c[name] for name in config.AUGMENTATIONS}
-  return np.asarray(augment.distort(jax.random.key(key), images, labels, c, strengths))
+  batch, static = Examples(images, labels), FrozenConfigDict(c)
+  return np.asarray(_distort(jax.random.key(key), batch, static, strengths_of(c)))
+
+
+def draw_affine(key, labels, c):
+  return _draw_affine(key, labels, FrozenConfigDict(c), strengths_of(c))
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +65,8 @@ def scipys_fields(noise, shape, sigma, spacing):
 @pytest.mark.parametrize("sigma, spacing", [(0.5, 1), (3.9, 1), (4.0, 2), (5.3, 2), (7.0, 3)])
 def test_smoothing_is_scipys(sigma, spacing):
   shape = (3, 28, 20, 1)
-  noise = np.asarray(augment.draw_noise(jax.random.key(1), shape, sigma))
-  ours = np.asarray(augment.smooth(noise, shape, sigma))
+  noise = np.asarray(draw_noise(jax.random.key(1), shape, sigma))
+  ours = np.asarray(smooth(noise, shape, sigma))
   for axis in range(2):
     for example in range(3):
       expected = scipys_fields(noise[:, axis, example], shape, sigma, spacing)
@@ -61,10 +77,10 @@ def test_smoothing_is_scipys(sigma, spacing):
 def test_fields_vary_like_those_of_noise_on_every_pixel(sigma):
   """Compares the covariances of all pairs of pixels, for noise of variance 1."""
   shape = (1, 9, 12, 1)
-  rows, _, _, columns = augment.draw_noise(jax.random.key(0), shape, sigma).shape
+  rows, _, _, columns = draw_noise(jax.random.key(0), shape, sigma).shape
   impulses = np.zeros((rows, 2, rows * columns, columns), np.float32)
   impulses[:, 0] = np.eye(rows * columns).reshape(rows, columns, -1).transpose(0, 2, 1)
-  fields = np.asarray(augment.smooth(impulses, (rows * columns, *shape[1:]), sigma))[0]
+  fields = np.asarray(smooth(impulses, (rows * columns, *shape[1:]), sigma))[0]
   ours = np.einsum("krc,kst->rsct", fields, fields)
 
   def covariance_on_a_line(size):
@@ -79,7 +95,7 @@ def test_fields_vary_like_those_of_noise_on_every_pixel(sigma):
 
 
 def test_noise_is_uniform_and_independent():
-  noise = np.asarray(augment.draw_noise(jax.random.key(2), (50, 28, 28, 1), 4.0)).reshape(-1)
+  noise = np.asarray(draw_noise(jax.random.key(2), (50, 28, 28, 1), 4.0)).reshape(-1)
   counts, _ = np.histogram(noise, 64, (-1, 1))
   expected = noise.size / 64
   assert np.all(np.abs(counts - expected) < 6 * np.sqrt(expected))
@@ -91,7 +107,7 @@ def test_noise_is_uniform_and_independent():
 def test_elastic_is_scipys_on_the_same_fields(images, labels):
   c = options(elastic_alpha=34.0, elastic_sigma=4.0)
   elastic_key, _ = jax.random.split(jax.random.key(0))
-  noise = np.asarray(augment.draw_noise(elastic_key, images.shape, 4.0))
+  noise = np.asarray(draw_noise(elastic_key, images.shape, 4.0))
   ours = distort(images, labels, c)
   rows, columns = np.meshgrid(np.arange(28), np.arange(20), indexing="ij")
   for i, image in enumerate(images):
@@ -109,7 +125,7 @@ def test_affine_is_scipys(images, labels):
     rotation=30.0, rotation_of=(1, 7), rotation_for_those=10.0, scale=0.2, shift=2.5, shear=0.3
   )
   _, affine_key = jax.random.split(jax.random.key(0))
-  affine = augment.draw_affine(affine_key, labels, c, c)
+  affine = draw_affine(affine_key, labels, c)
   ours = distort(images, labels, c)
   centre = np.array([13.5, 9.5])
   for i, image in enumerate(images):
@@ -133,7 +149,7 @@ def test_each_map_is_what_its_name_says_within_its_range(name, value, expected):
   """Looks at the map from the original to the distorted image."""
   labels = np.zeros(2000, np.int32)
   c = options(**{name: value})
-  affine = augment.draw_affine(jax.random.key(3), labels, c, c)
+  affine = draw_affine(jax.random.key(3), labels, c)
   size = expected(np.linalg.inv(np.asarray(affine.matrix)))
   assert 0.98 * value < size.max() <= value * 1.0001
   assert np.all(np.asarray(affine.offset) == 0)
@@ -154,14 +170,14 @@ def test_a_shift_moves_the_image():
     assert moves.min() < -2.8 and moves.max() > 2.8 and np.abs(moves).max() <= 3.0001
   assert abs(np.corrcoef(rows, columns)[0, 1]) < 0.2
   _, key = jax.random.split(jax.random.key(0))
-  affine = augment.draw_affine(key, np.zeros(500, np.int32), c, c)
+  affine = draw_affine(key, np.zeros(500, np.int32), c)
   np.testing.assert_allclose(-np.asarray(affine.offset), np.stack([rows, columns], 1), atol=1e-4)
 
 
 def test_chosen_classes_rotate_within_their_own_range():
   labels = np.tile(np.arange(10, dtype=np.int32), 300)
   c = options(rotation=15.0, rotation_of=(1, 7), rotation_for_those=7.5)
-  matrix = np.asarray(augment.draw_affine(jax.random.key(4), labels, c, c).matrix)
+  matrix = np.asarray(draw_affine(jax.random.key(4), labels, c).matrix)
   angles = np.abs(np.rad2deg(np.arctan2(matrix[:, 0, 1], matrix[:, 0, 0])))
   chosen = np.isin(labels, (1, 7))
   assert 7.2 < angles[chosen].max() <= 7.501
@@ -172,7 +188,8 @@ def test_strength_zero_is_the_identity(images, labels):
   np.testing.assert_array_equal(distort(images, labels, options()), images)
   strong = options(elastic_alpha=34.0, rotation=15.0, scale=0.1, shift=1.0, shear=0.1)
   zeros = dict.fromkeys(config.AUGMENTATIONS, jnp.float32(0))
-  jitted = jax.jit(lambda s: augment.distort(jax.random.key(0), images, labels, strong, s))
+  batch = Examples(images, labels)
+  jitted = jax.jit(lambda s: augment.distort(jax.random.key(0), batch, strong, s))
   np.testing.assert_array_equal(jitted(zeros), images)
   assert np.abs(jitted({name: strong[name] for name in zeros}) - images).max() > 50
 
@@ -216,100 +233,10 @@ def test_the_result_stays_what_it_is():
   np.testing.assert_allclose(ours, expected, atol=0.6)
 
 
-def training_config(**strengths):
-  return small.config_of(**{f"augment__{name}": value for name, value in strengths.items()})
-
-
-DISTORTED = training_config(elastic_alpha=5.0, elastic_sigma=2.0, rotation=10.0, scale=0.1)
-PLAIN = training_config()
-
-
-def loss_of_a_batch(c):
-  images, labels = small.dataset().train
-  return jax.jit(lambda state: steps.gradient(state, images, labels, FrozenConfigDict(c)).value)
-
-
-@pytest.mark.slow
-def test_training_distorts_by_seed_and_step():
-  state = steps.create_train_state(DISTORTED, small.dataset())
-  loss = loss_of_a_batch(DISTORTED)
-  assert loss(state) == loss(state)
-  values = [
-    loss(state),
-    loss(state.replace(step=jnp.int32(1))),
-    loss(state.replace(seed=jnp.uint32(1))),
-    loss_of_a_batch(PLAIN)(state),
-  ]
-  assert len(set(map(float, values))) == 4
-
-
-def test_strengths_are_traced():
-  state = steps.create_train_state(DISTORTED, small.dataset())
-  loss = loss_of_a_batch(DISTORTED)
-  values = [loss(state)]
-  for name in ("elastic_alpha", "rotation", "scale"):
-    values.append(loss(state.replace(scalars={**state.scalars, name: jnp.float32(0)})))
-  assert len(set(map(float, values))) == 4
-  assert loss._cache_size() == 1
-
-
-@pytest.mark.slow
-def test_a_chunk_is_its_single_steps():
-  state = steps.create_train_state(DISTORTED, small.dataset())
-  once, metrics = small.train(state, 2, DISTORTED)
-  first = small.train(state, 1, DISTORTED)
-  second = small.train(first[0], 1, DISTORTED, metrics=first[1])
-  assert not small.differing((once, metrics), second)
-
-
-@pytest.mark.parametrize("length", [{"clean_steps": 2}, {"clean_epochs": 1 / 3}])
-def test_the_last_steps_see_images_as_they_are(length):
-  strengths = {"elastic_alpha": 5.0, "rotation": 10.0}
-  c = training_config(**strengths, **length)
-  loss, distorted, clean = map(loss_of_a_batch, (c, training_config(**strengths), PLAIN))
-  state = steps.create_train_state(c, small.dataset())
-  last = steps.run_length(c, 96).total_steps - 1
-  for step, expected in [(0, distorted), (last - 2, distorted), (last - 1, clean), (last, clean)]:
-    state = state.replace(step=jnp.int32(step))
-    np.testing.assert_allclose(loss(state), expected(state), rtol=1e-6)
-
-
-def test_evaluation_does_not_distort():
-  state = steps.create_train_state(DISTORTED, small.dataset())
-  distorted, plain = (
-    steps.evaluate(state, *small.dataset().test, config=FrozenConfigDict(c)).compute()
-    for c in (DISTORTED, PLAIN)
-  )
-  assert distorted == plain
-
-
-def test_a_class_that_the_data_does_not_have_is_refused():
-  c = training_config(rotation_of=(1, 10))
-  with pytest.raises(UsageError, match=r"rotation_of is \(1, 10\), but the classes of 'small' are"):
-    train.check_sizes(c, small.dataset())
-
-
-@pytest.mark.parametrize("name", config.AUGMENTATIONS)
-def test_lbfgs_refuses_distortions(name):
-  c = config.default()
-  c.optimizer.name = "lbfgs"
-  c.augment[name], c.augment.rotation_of = 0.5, (1,)
-  with pytest.raises(UsageError, match=rf"config\.augment\.{name} is 0\.5 but must be 0 with"):
-    config.validate(c)
-
-
-@pytest.mark.parametrize(
-  "name, value, message",
-  [
-    ("elastic_alpha", -1.0, "must lie in"),
-    ("elastic_sigma", 0.0, "must lie in"),
-    ("scale", 1.0, "must lie in"),
-    ("rotation", float("nan"), "must lie in"),
-    ("rotation_of", (1, -7), "count from 0"),
-  ],
-)
-def test_impossible_strengths_are_refused(name, value, message):
-  c = config.default()
-  c.augment[name] = value
-  with pytest.raises(UsageError, match=rf"config\.augment\.{name} is .*{message}"):
-    config.validate(c)
+def test_images_move_uphill_by_the_radius_and_stay_where_it_is_flat():
+  images = np.full((2, 3, 3, 1), 100, np.uint8)
+  slope = np.zeros((3, 3, 1), np.float32)
+  slope[1, 2], slope[0, 0] = 3.0, -4.0
+  moved = jax.jit(lambda x: augment.move_uphill(x, lambda y: (y[0] * slope).sum(), 0.5))(images)
+  np.testing.assert_allclose(moved[0] - 100, 0.5 * 255 * slope / 5, rtol=1e-5, atol=1e-4)
+  np.testing.assert_array_equal(moved[1], 100)

@@ -1,3 +1,5 @@
+"""The net against NumPy."""
+
 import functools
 
 import flax.linen as nn
@@ -8,10 +10,10 @@ import pytest
 import scipy.special
 import small
 
-from mnist_mlp import config
-from mnist_mlp.core import model, steps
+from mnist_mlp.config import FIELDS
+from mnist_mlp.core import model
 
-IMAGES = small.dataset().train.images[:12]
+IMAGES = small.splits().train.images[:12]
 
 
 def create(**changes):
@@ -35,8 +37,16 @@ def build(**changes):
       lambda leaf: rng.uniform(0.5, 1.5, leaf.shape).astype(leaf.dtype), shapes["batch_stats"]
     )
   if "input_statistics" in shapes:
-    variables["input_statistics"] = steps.input_statistics(IMAGES)
+    variables["input_statistics"] = {
+      "mean": np.float32(IMAGES.mean()),
+      "std": np.float32(IMAGES.std()),
+    }
   return mlp, variables
+
+
+def apply(mlp, variables, images=IMAGES, **options):
+  """Returns what the net makes of images, as one program."""
+  return jax.jit(functools.partial(mlp.apply, **options))(variables, images)
 
 
 def forward(variables, x, activation, depth=2):
@@ -60,11 +70,11 @@ NUMPY_ACTIVATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", config.ACTIVATIONS)
+@pytest.mark.parametrize("name", model.ACTIVATIONS)
 def test_forward_pass_equals_numpy(name):
   mlp, variables = build(activation=name)
   expected = forward(variables, IMAGES.reshape(12, -1) / 255, NUMPY_ACTIVATIONS[name])
-  np.testing.assert_allclose(mlp.apply(variables, IMAGES), expected, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(apply(mlp, variables), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_scaled_tanh_is_lecuns():
@@ -82,14 +92,14 @@ def test_without_hidden_layers_it_is_softmax_regression():
     "Dense_0": {"kernel": (64, small.CLASSES), "bias": (small.CLASSES,)}
   }
   np.testing.assert_allclose(
-    mlp.apply(variables, IMAGES),
+    apply(mlp, variables),
     forward(variables, IMAGES.reshape(12, -1) / 255, None, depth=0),
     rtol=1e-4,
     atol=1e-5,
   )
 
 
-@pytest.mark.parametrize("inputs", config.INPUTS)
+@pytest.mark.parametrize("inputs", FIELDS["model.inputs"].allowed)
 def test_pixels_are_scaled_inside(inputs):
   mlp, variables = build(features=(), inputs=inputs)
   x = IMAGES.reshape(12, -1).astype(np.float64)
@@ -98,23 +108,11 @@ def test_pixels_are_scaled_inside(inputs):
   elif inputs == "standardized":
     x = (x - x.mean()) / x.std()
   expected = forward(variables, x, None, depth=0)
-  np.testing.assert_allclose(mlp.apply(variables, IMAGES), expected, rtol=1e-4, atol=1e-3)
+  np.testing.assert_allclose(apply(mlp, variables), expected, rtol=1e-4, atol=1e-3)
   # Floats in 0..255 mean the same as bytes.
   np.testing.assert_array_equal(
-    mlp.apply(variables, IMAGES), mlp.apply(variables, IMAGES.astype(np.float32))
+    apply(mlp, variables), apply(mlp, variables, IMAGES.astype(np.float32))
   )
-
-
-def test_standardized_inputs_use_the_statistics_of_the_train_split():
-  data = small.dataset()
-  state = small.create(small.config_of(model__inputs="standardized", model__features=()))
-  statistics = state.model_state["input_statistics"]
-  np.testing.assert_allclose(statistics["mean"], data.train.images.astype(float).mean(), rtol=1e-6)
-  np.testing.assert_allclose(statistics["std"], data.train.images.astype(float).std(), rtol=1e-6)
-
-
-def test_statistics_of_one_grey_do_not_divide_by_zero():
-  assert steps.input_statistics(np.full((2, 3, 3, 1), 7, np.uint8))["std"] > 0
 
 
 def test_layer_norm_equals_numpy():
@@ -124,7 +122,7 @@ def test_layer_norm_equals_numpy():
   x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-6)
   x = x * p["LayerNorm_0"]["scale"] + p["LayerNorm_0"]["bias"]
   expected = np.maximum(x, 0) @ p["Dense_1"]["kernel"] + p["Dense_1"]["bias"]
-  np.testing.assert_allclose(mlp.apply(variables, IMAGES), expected, rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(apply(mlp, variables), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_batch_norm_uses_the_batch_in_training_and_the_averages_in_evaluation():
@@ -138,41 +136,25 @@ def test_batch_norm_uses_the_batch_in_training_and_the_averages_in_evaluation():
     x = np.maximum(x * p["BatchNorm_0"]["scale"] + p["BatchNorm_0"]["bias"], 0)
     return x @ p["Dense_1"]["kernel"] + p["Dense_1"]["bias"]
 
-  logits, new = mlp.apply(variables, IMAGES, train=True, mutable=["batch_stats"])
+  logits, new = apply(mlp, variables, train=True, mutable=["batch_stats"])
   np.testing.assert_allclose(logits, head(hidden.mean(0), hidden.var(0)), rtol=1e-3, atol=1e-3)
   averages = new["batch_stats"]["BatchNorm_0"]
   np.testing.assert_allclose(averages["mean"], 0.9 * old["mean"] + 0.1 * hidden.mean(0), rtol=1e-4)
   np.testing.assert_allclose(averages["var"], 0.9 * old["var"] + 0.1 * hidden.var(0), rtol=1e-4)
   np.testing.assert_allclose(
-    mlp.apply(variables, IMAGES), head(old["mean"], old["var"]), rtol=1e-3, atol=1e-3
+    apply(mlp, variables), head(old["mean"], old["var"]), rtol=1e-3, atol=1e-3
   )
 
 
-@pytest.mark.parametrize("norm", config.NORMS)
+@pytest.mark.parametrize("norm", FIELDS["model.norm"].allowed)
 def test_bfloat16_is_of_factors_only(norm):
   mlp, variables = build(dtype="bfloat16", norm=norm)
   initial = jax.eval_shape(mlp.init, jax.random.key(0), IMAGES)
   assert {str(leaf.dtype) for leaf in jax.tree.leaves(initial)} == {"float32"}
-  logits, captured = mlp.apply(variables, IMAGES, capture_intermediates=True)
+  logits, captured = apply(mlp, variables, capture_intermediates=True)
   assert {str(leaf.dtype) for leaf in jax.tree.leaves((logits, captured))} == {"float32"}
-  exact = mlp.clone(dtype="float32").apply(variables, IMAGES)
+  exact = apply(mlp.clone(dtype="float32"), variables)
   assert 0 < np.abs(logits - exact).max() < 0.02 * np.abs(exact).max()
-
-
-def test_a_low_precision_product_rounds_its_factors_and_those_of_its_gradients():
-  x, kernel, slopes = (
-    jax.random.normal(jax.random.key(i), shape)
-    for i, shape in enumerate([(64, 48), (48, 32), (64, 32)])
-  )
-  product = model.low_precision_product("bfloat16")
-  y, pullback = jax.vjp(jax.jit(product), x, kernel)
-  rounded = [np.asarray(a.astype(jnp.bfloat16).astype(jnp.float32)) for a in (x, kernel, slopes)]
-  np.testing.assert_allclose(y, rounded[0] @ rounded[1], rtol=1e-4, atol=1e-4)
-  for ours, exact in zip(
-    pullback(slopes), (rounded[2] @ rounded[1].T, rounded[0].T @ rounded[2]), strict=True
-  ):
-    assert ours.dtype == jnp.float32
-    np.testing.assert_allclose(ours, exact, rtol=1e-4, atol=1e-4)
 
 
 KERNEL_STDS = {  # of a kernel [400, 300], for scale 1
@@ -184,15 +166,15 @@ KERNEL_STDS = {  # of a kernel [400, 300], for scale 1
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.05])
-@pytest.mark.parametrize("name", config.INITIALIZERS)
+@pytest.mark.parametrize("name", model.INITIALIZERS)
 def test_initial_kernels_have_the_spread_of_their_name(name, scale):
-  kernel = model.kernel_initializer(name, scale)(jax.random.key(0), (400, 300))
+  kernel = model.INITIALIZERS[name](scale)(jax.random.key(0), (400, 300))
   np.testing.assert_allclose(kernel.std(), scale * KERNEL_STDS[name], rtol=0.02)
   np.testing.assert_allclose(kernel.mean(), 0, atol=0.02 * scale * KERNEL_STDS[name])
 
 
 def test_default_initialization_is_flaxs_own():
-  ours = model.kernel_initializer("default", 1.0)(jax.random.key(0), (40, 30))
+  ours = model.INITIALIZERS["default"](1.0)(jax.random.key(0), (40, 30))
   flaxs = nn.Dense(30).init(jax.random.key(0), jnp.zeros((1, 40)))["params"]["kernel"]
   assert np.isclose(ours.std(), flaxs.std(), rtol=0.1)
   lecun = nn.initializers.lecun_normal()(jax.random.key(0), (40, 30))
@@ -212,46 +194,17 @@ def test_biases_are_zero_or_drawn_with_the_scale():
   assert not np.isclose(layer["bias"], layer["kernel"][0]).all()
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
-def test_dropout_drops_its_share_and_preserves_the_mean(rate):
-  x = jnp.full((500, 400), 2.0)
-  y = np.asarray(model.drop(jax.random.key(1), x, rate))
-  deviation = 5 * (rate * (1 - rate) / x.size) ** 0.5
-  assert abs((y == 0).mean() - rate) < deviation
-  np.testing.assert_allclose(y[y != 0], 2 / (1 - rate), rtol=1e-6)
-  np.testing.assert_allclose(y.mean(), 2.0, rtol=3 * deviation / (1 - rate))
-  # Each unit of each example by itself.
-  assert np.std((y == 0).mean(0)) < 2 * (rate * (1 - rate) / 500) ** 0.5
-  assert np.std((y == 0).mean(1)) < 2 * (rate * (1 - rate) / 400) ** 0.5
-
-
-def test_traced_dropout_rate_equals_a_constant_one():
-  x = jax.random.normal(jax.random.key(0), (64, 64))
-  for rate in (0.0, 0.2, 0.5):
-    constant = jax.jit(lambda x, rate=rate: model.drop(jax.random.key(1), x, rate))(x)
-    traced = jax.jit(lambda x, rate: model.drop(jax.random.key(1), x, rate))(x, np.float32(rate))
-    np.testing.assert_array_equal(constant == 0, traced == 0)
-    np.testing.assert_allclose(constant, traced, rtol=1e-6)
-  np.testing.assert_array_equal(model.drop(jax.random.key(1), x, 0.0), x)
-
-
-def test_dropout_keeps_the_dtype():
-  assert model.drop(jax.random.key(0), jnp.ones(9, jnp.bfloat16), 0.5).dtype == jnp.bfloat16
-  traced = jax.jit(model.drop)(jax.random.key(0), jnp.ones(9, jnp.bfloat16), jnp.float32(0.5))
-  assert traced.dtype == jnp.bfloat16
-
-
 @pytest.mark.parametrize("rates", [{"dropout": 0.5}, {"input_dropout": 0.5}])
 def test_dropout_acts_in_training_only(rates):
   mlp, variables = build()
-  plain = mlp.apply(variables, IMAGES)
+  plain = apply(mlp, variables)
   keys = [{"dropout": jax.random.key(i)} for i in (0, 0, 1)]
-  noisy = [mlp.apply(variables, IMAGES, train=True, rngs=key, **rates) for key in keys]
+  noisy = [apply(mlp, variables, train=True, rngs=key, **rates) for key in keys]
   np.testing.assert_array_equal(noisy[0], noisy[1])
   assert (noisy[0] != noisy[2]).any()
   assert (noisy[0] != plain).any()
-  np.testing.assert_array_equal(mlp.apply(variables, IMAGES, **rates), plain)
-  np.testing.assert_array_equal(mlp.apply(variables, IMAGES, train=True), plain)
+  np.testing.assert_array_equal(apply(mlp, variables, **rates), plain)
+  np.testing.assert_array_equal(apply(mlp, variables, train=True), plain)
 
 
 def test_input_dropout_drops_pixels_and_dropout_hidden_units():
@@ -260,9 +213,7 @@ def test_input_dropout_drops_pixels_and_dropout_hidden_units():
   layer = variables["params"]["Dense_0"]
 
   def hidden(**rates):
-    _, captured = mlp.apply(
-      variables, IMAGES, train=True, rngs=key, capture_intermediates=True, **rates
-    )
+    _, captured = apply(mlp, variables, train=True, rngs=key, capture_intermediates=True, **rates)
     return captured["intermediates"]["Dense_0"]["__call__"][0]
 
   expected = (IMAGES.reshape(12, -1) / 255) @ layer["kernel"] + layer["bias"]
@@ -276,16 +227,28 @@ def test_create_model_passes_the_initializer_on():
   np.testing.assert_allclose(kernel.std(), 3.0, rtol=0.15)
 
 
-def test_narrow_product_has_the_gradients_of_a_plain_product():
-  shapes = [(7, 5), (5, 3), (7, 3)]
-  x, kernel, weights = (jax.random.normal(jax.random.key(i), s) for i, s in enumerate(shapes))
+@pytest.mark.parametrize("field", ["init", "activation"])
+def test_unknown_names_do_not_fall_through(field):
+  c = small.config_of()
+  c.model[field] = "other"
+  with pytest.raises(KeyError, match="other"):
+    jax.eval_shape(model.create_model(c, small.CLASSES).init, jax.random.key(0), IMAGES)
 
-  def weighted(product):
-    return lambda *arguments: jnp.vdot(weights, product(*arguments))
 
-  found = jax.value_and_grad(weighted(model.narrow_product), (0, 1))(x, kernel)
-  jax.tree.map(
-    functools.partial(np.testing.assert_allclose, rtol=1e-5),
-    found,
-    jax.value_and_grad(weighted(jnp.matmul), (0, 1))(x, kernel),
-  )
+def test_every_choice_of_the_config_reaches_the_net():
+  """Each field of config.model but the rates of dropout, which a call takes."""
+  changes = {
+    "features": (7,),
+    "activation": "elu",
+    "norm": "layer",
+    "init": "glorot",
+    "init_scale": 0.5,
+    "init_biases": True,
+    "inputs": "raw",
+    "dtype": "bfloat16",
+  }
+  mlp = create(**changes)
+  own = {"init_name" if name == "init" else name: value for name, value in changes.items()}
+  assert {name: getattr(mlp, name) for name in own} == own
+  others = {name.removeprefix("model.") for name in FIELDS if name.startswith("model.")}
+  assert others - set(changes) == {"dropout", "input_dropout"}

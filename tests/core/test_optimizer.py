@@ -1,3 +1,5 @@
+"""Optimizers and schedules against those of Optax and against their formulas."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +8,9 @@ import pytest
 import small
 
 from mnist_mlp import config
+from mnist_mlp.config import FIELDS, Length
 from mnist_mlp.core import optimizer
+from mnist_mlp.core.traced import HYPERPARAMETERS
 
 RNG = np.random.RandomState(0)
 X = RNG.normal(size=(32, 6)).astype(np.float32)
@@ -49,7 +53,7 @@ def descend(tx, num_steps, params=PARAMS, state=None):
 
 
 def one_update(c, grads, params=PARAMS, **hyperparams):
-  tx = optimizer.create_optimizer(c, 100, 10)
+  tx = optimizer.create_optimizer(c, Length(10, 100))
   state = tx.init(params)
   state.hyperparams.update({name: jnp.float32(v) for name, v in hyperparams.items()})
   return tx.update(grads, state, params)[0]
@@ -59,10 +63,10 @@ def one_update(c, grads, params=PARAMS, **hyperparams):
 RATES = {"sgd": 0.5, "momentum": 0.2, "nesterov": 0.2, "adagrad": 0.5, "lion": 0.02, "lamb": 0.05}
 
 
-@pytest.mark.parametrize("name", config.OPTIMIZERS)
+@pytest.mark.parametrize("name", FIELDS["optimizer.name"].allowed)
 def test_every_optimizer_reduces_the_loss(name):
   c = options(name=name, learning_rate=RATES.get(name, 0.05))
-  params, state = descend(optimizer.create_optimizer(c, 40, 10), 40)
+  params, state = descend(optimizer.create_optimizer(c, Length(10, 40)), 40)
   evaluated = optimizer.evaluation_params(c, params, state)
   assert objective(PARAMS) > 1.4
   assert objective(evaluated) < 0.5
@@ -97,7 +101,7 @@ def test_chains_equal_those_of_optax(name):
   c.schedule.name = "cosine"
   c.schedule.warmup_steps = 5
   shape = optax.warmup_cosine_decay_schedule(0.0, 1.0, 5, 20)
-  ours, _ = descend(optimizer.create_optimizer(c, 20, 10), 20)
+  ours, _ = descend(optimizer.create_optimizer(c, Length(10, 20)), 20)
   reference, _ = descend(REFERENCES[name](lambda step: 0.05 * shape(step)), 20)
   for leaf in PARAMS:
     np.testing.assert_allclose(ours[leaf], reference[leaf], rtol=1e-4, atol=1e-5)
@@ -121,29 +125,33 @@ def test_chains_equal_those_of_optax(name):
 def test_a_changed_hyperparameter_acts_like_one_of_the_config(name, field, value):
   """A sweep varies these in the state of one compiled program."""
   base = {"name": name, "learning_rate": 0.1, "weight_decay": 0.01, "clip_norm": 0.1}
-  tx = optimizer.create_optimizer(options(**base), 10, 10)
+  tx = optimizer.create_optimizer(options(**base), Length(10, 10))
   state = tx.init(PARAMS)
   state.hyperparams[field] = jnp.float32(value)
   changed, _ = descend(tx, 4, state=state)
   unchanged, _ = descend(tx, 4)
-  expected, _ = descend(optimizer.create_optimizer(options(**base | {field: value}), 10, 10), 4)
+  expected, _ = descend(
+    optimizer.create_optimizer(options(**base | {field: value}), Length(10, 10)), 4
+  )
   np.testing.assert_allclose(changed["kernel"], expected["kernel"], rtol=1e-5, atol=1e-6)
   assert np.abs(changed["kernel"] - unchanged["kernel"]).max() > 1e-4
 
 
 def test_hyperparameters_lie_in_the_state_as_float32():
-  state = optimizer.create_optimizer(options(learning_rate=0.25), 10, 10).init(PARAMS)
-  assert set(optimizer.HYPERPARAMETERS) == set(state.hyperparams)
+  state = optimizer.create_optimizer(options(learning_rate=0.25), Length(10, 10)).init(PARAMS)
+  assert set(HYPERPARAMETERS) == set(state.hyperparams)
   assert {str(leaf.dtype) for leaf in state.hyperparams.values()} == {"float32"}
   assert state.hyperparams["learning_rate"] == 0.25
 
 
 def schedule(name, total=100, **changes):
-  """Returns a schedule's values at the steps 0 to `total`; an epoch is 10 steps."""
+  """Returns a schedule's values at the steps 0 to `total`, at most 100; an epoch is 10 steps."""
   c = config.default()
   c.schedule.name = name
   c.schedule.update(changes)
-  return jax.vmap(optimizer.create_schedule(config.validate(c), total, 10))(jnp.arange(total + 1))
+  shape = optimizer.create_schedule(config.validate(c), Length(10, total))
+  # Always as many steps, so that all schedules share the programs of their operations.
+  return jax.vmap(shape)(np.arange(101, dtype=np.int32))[: total + 1]
 
 
 @pytest.mark.parametrize("name", ["constant", "cosine", "step", "exponential"])
@@ -195,7 +203,7 @@ def test_step_and_exponential_schedules():
 
 @pytest.mark.parametrize("warmup", [0, 1, 29, 2000])
 @pytest.mark.parametrize("total", [1, 2, 5])
-@pytest.mark.parametrize("name", config.SCHEDULES)
+@pytest.mark.parametrize("name", FIELDS["schedule.name"].allowed)
 def test_even_the_shortest_run_has_a_schedule(name, total, warmup):
   values = schedule(name, total, warmup_steps=warmup)
   assert np.isfinite(values).all()
@@ -213,7 +221,9 @@ def test_clipping_bounds_the_update():
   np.testing.assert_allclose(one_update(unclipped, grads)["kernel"], -50, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in config.OPTIMIZERS if name != "lbfgs"])
+@pytest.mark.parametrize(
+  "name", [name for name in FIELDS["optimizer.name"].allowed if name != "lbfgs"]
+)
 def test_weight_decay_is_decoupled_and_touches_kernels_only(name):
   """With no gradient at all, a step shrinks the kernels by rate times decay, and nothing else."""
   c = options(name=name, learning_rate=0.1, weight_decay=0.2)
@@ -239,7 +249,7 @@ def test_max_norm_projection_scales_down_large_units_alone():
 
 def test_schedule_free_is_evaluated_at_its_average():
   c = options(name="schedule_free", learning_rate=0.05)
-  params, state = descend(optimizer.create_optimizer(c, 40, 10), 5)
+  params, state = descend(optimizer.create_optimizer(c, Length(10, 40)), 5)
   x = optimizer.evaluation_params(c, params, state)
   z = state.inner_state[-1].z
   # Defazio et al. 2024, equation 3: gradients are taken at y = (1 - b1) z + b1 x.
@@ -252,3 +262,28 @@ def test_schedule_free_is_evaluated_at_its_average():
 def test_others_are_evaluated_as_they_are():
   c = options(name="adam")
   assert optimizer.evaluation_params(c, PARAMS, None) is PARAMS
+
+
+@pytest.mark.parametrize("name", FIELDS["optimizer.name"].allowed)
+def test_every_optimizer_name_is_known(name):
+  c = config.default()
+  c.optimizer.name = name
+  optimizer.create_optimizer(c, Length(10, 10)).init({"kernel": np.ones((2, 3), np.float32)})
+
+
+@pytest.mark.parametrize("name", FIELDS["schedule.name"].allowed)
+def test_every_schedule_name_is_known(name):
+  c = config.default()
+  c.schedule.name = name
+  assert optimizer.create_schedule(c, Length(10, 10))(0) >= 0
+
+
+def test_unknown_names_do_not_fall_through():
+  c = config.default()
+  c.optimizer.name = "other"
+  with pytest.raises(KeyError, match="other"):
+    optimizer.create_optimizer(c, Length(10, 10)).init({"kernel": np.ones((2, 3), np.float32)})
+  c = config.default()
+  c.schedule.name = "other"
+  with pytest.raises(KeyError, match="other"):
+    optimizer.create_schedule(c, Length(10, 10))

@@ -176,5 +176,5 @@ def test_what_is_no_folder_is_refused(tmp_path, name):
 def test_files_and_manual_dir_exclude_each_other():
   c = config.default()
   c.data.files = c.data.manual_dir = "/somewhere"
-  with pytest.raises(UsageError, match="are both set; files are one's own"):
+  with pytest.raises(UsageError, match="are both set; leave one of them empty: files"):
     config.validate(c)

@@ -35,6 +35,7 @@ def test_the_command_line_refuses_bad_files_in_one_line(tmp_path, damage, code, 
   ]
 
 
+@pytest.mark.slow
 def test_a_run_trains_on_parquet_files(tmp_path):
   write_parquet(tmp_path / "mine")
   c = config.default()

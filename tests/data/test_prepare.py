@@ -8,6 +8,7 @@ from pixels import PixelsOne, PixelsTwo, serve
 from mnist_mlp.errors import RunError
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_preparing_leaves_no_damage(digits_dir, tmp_path):
   folder = tmp_path / "data"
   run_python(

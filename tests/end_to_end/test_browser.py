@@ -1,26 +1,14 @@
 """TensorBoard as people use it: Chromium goes through its tabs, none of which may be empty."""
 
-import contextlib
-
-import browser
+import browsing
 import processes
 import pytest
-import tensorboard_server
+from browsing import SMALL, filled, page_of, shown
 
-from mnist_mlp.run import tensorboard as summaries
+from mnist_mlp.run.tensorboard import create_writer
 
-pytestmark = [
-  pytest.mark.slow,
-  pytest.mark.skipif(bool(browser.missing()), reason=f"there is no {browser.missing()} here"),
-]
+pytestmark = browsing.MARKS
 
-SMALL = (
-  "--config.data.name=digits",
-  "--config.data.validation_examples=200",
-  "--config.num_epochs=3",
-  "--config.model.features=(32,16)",
-)
-MEMBERS = 3
 LAYERS = [f"weights/Dense_{i}/{name}" for i in range(3) for name in ("bias", "kernel")]
 EVERY_EPOCH = {
   *(f"{split}/{name}" for split in ("train", "validation") for name in ("loss", "accuracy")),
@@ -48,43 +36,10 @@ def run(tmp_path_factory, digits_dir):
   return workdir
 
 
-@contextlib.contextmanager
-def page_of(logdir):
-  """Yields TensorBoard's page for a folder, high enough for all that a tab shows."""
-  with (
-    tensorboard_server.serve(logdir) as server,
-    browser.tensorboard_page(server.url, 1400, 3000) as page,
-  ):
-    yield page
-
-
 @pytest.fixture(scope="module")
 def page_of_run(run):
   with page_of(run) as page:
     yield page
-
-
-@pytest.fixture(scope="module")
-def page_of_sweep(tmp_path_factory, digits_dir):
-  """TensorBoard's page for a sweep of a few members."""
-  workdir = tmp_path_factory.mktemp("sweep")
-  done = processes.run(
-    "--config=configs/sweep_learning_rate.py",
-    *SMALL,
-    f"--workdir={workdir}",
-    f"--points=8:{8 + MEMBERS}",
-    module="mnist_mlp.sweep",
-    TFDS_DATA_DIR=str(digits_dir),
-  )
-  assert done.returncode == 0, done.stderr
-  with page_of(workdir / "members") as page:
-    yield page
-
-
-def shown(page, tab, read, complete):
-  """Returns what `read()` gives for the tab of that name, waiting for it to be `complete`."""
-  page.open(tab)
-  return page.wait_for(read, complete)
 
 
 def test_scalars_are_drawn_with_all_their_points(page_of_run):
@@ -155,37 +110,9 @@ def test_a_run_is_a_row_of_hparams(run):
   assert [float(row["test/accuracy"]) > 0.1 for row in rows] == [True]
 
 
-def filled(rows):
-  return bool(rows) and all(row.get("test/accuracy") for row in rows)
-
-
-def test_members_of_a_sweep_are_rows_with_what_differs_and_what_came_of_it(page_of_sweep):
-  rows = shown(page_of_sweep, "hparams", page_of_sweep.hparams_table, filled)
-  assert len({float(row["optimizer.learning_rate"]) for row in rows}) == len(rows) == MEMBERS
-  assert all(0 < float(row["test/accuracy"]) <= 1 for row in rows)
-  # TensorBoard shows five hyperparameters at first; those that differ come before the others.
-  assert list(rows[0])[2] == "optimizer.learning_rate"
-
-
-def test_members_of_a_sweep_are_lines_of_one_chart(page_of_sweep):
-  tags = ("validation/loss", "validation/accuracy")
-
-  def number(lines):  # of lines, not dots; an outlier's leaves the chart and has fewer points
-    return {tag: sum(points > 1 for points in lines.get(tag, ())) for tag in tags}
-
-  expected = dict.fromkeys(tags, 2 * MEMBERS)  # as measured, and smoothed
-  lines = shown(
-    page_of_sweep,
-    "scalars&tagFilter=validation",
-    page_of_sweep.scalar_lines,
-    lambda lines: number(lines) == expected,
-  )
-  assert number(lines) == expected
-
-
 def test_what_is_not_there_is_not_seen(tmp_path):
   """The page of a run that wrote but a NaN: what the tests above look for is not there."""
-  writer = summaries.create_writer(tmp_path)
+  writer = create_writer(tmp_path)
   writer.write_scalars(0, {"train/loss": float("nan")})
   writer.close()
   with page_of(tmp_path) as page:

@@ -12,29 +12,33 @@ from ml_collections import FrozenConfigDict
 from mnist_mlp import config
 from mnist_mlp.core import steps
 from mnist_mlp.core.metrics import NEVER
+from mnist_mlp.core.spec import Examples
+from mnist_mlp.core.state import initializer
+from mnist_mlp.core.traced import traced
+from mnist_mlp.run.run import spec_of
 
 RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 
 
-def two_steps(c, data):
+def two_steps(c, dataset):
   """Returns the metrics of two steps and of an evaluation after them, and how far weights moved.
 
   One program, since that compiles fastest. Two steps, since the first one's learning
   rate may be that of a warm-up's start, 0.
   """
   static = FrozenConfigDict(c)
-  init = steps.initializer(c, data)
+  init = initializer(c, spec_of(c, dataset))
 
-  def program(values, images, labels, validation):
+  def program(values, batch, validation):
     first = init(values)
     state, metrics = jax.lax.scan(
-      lambda state, _: steps.train_step(state, images, labels, static), first, length=2
+      lambda state, _: steps.train_step(state, batch, static), first, length=2
     )
     moved = jax.tree.map(lambda a, b: abs(a - b).max(), first.params, state.params)
-    return metrics, steps.evaluate(state, *validation, config=static), moved
+    return metrics, steps.evaluate(state, validation, config=static), moved
 
-  images, labels = (array[: c.batch_size] for array in data.train)
-  arguments = steps.traced(c), images, labels, data.validation
+  batch = Examples(*(array[: c.batch_size] for array in dataset.train))
+  arguments = traced(c), batch, dataset.validation
   return small.compiled(program, *arguments)(*arguments)
 
 
@@ -55,12 +59,12 @@ def test_recipe_is_valid_and_trains(path):
   assert config.differences(config.default(), c), "a recipe shows what differs, and nothing does"
   assert f"configs/{path.name}" in module["__doc__"], "the header lacks the command"
 
-  data = small.dataset(train=48, validation=8, test=8, size=28)
+  dataset = small.dataset(train=48, validation=8, test=8, size=28)
   # Only what makes it small: the batch fits the data, the layers are narrow.
   c.batch_size = 48 if c.optimizer.name == "lbfgs" else min(c.batch_size, 16)
   c.eval_batch_size = 16
   c.model.features = tuple(max(1, width // 32) for width in c.model.features)
-  metrics, evaluation, moved = two_steps(c, data)
+  metrics, evaluation, moved = two_steps(c, dataset)
   assert np.isfinite(metrics.loss.total).all()
   assert (metrics.first_non_finite.step == NEVER).all()
   assert np.isfinite(evaluation.loss.total)

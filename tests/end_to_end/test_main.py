@@ -3,7 +3,6 @@
 import gzip
 import shutil
 import subprocess
-import sys
 
 import processes
 import pytest
@@ -242,37 +241,31 @@ def test_damaged_original_files_are_named(damage, mnist_files, tmp_path):
 
 
 FIRST_CHUNK = """
-import sys
-from mnist_mlp.run import cli as commandline
+import os, sys
 from mnist_mlp import main
 from mnist_mlp.core import steps
-train_chunk = steps.train_chunk
+from mnist_mlp.run import cli
+
 def first_chunk(*arguments, **options):
-  print(*sorted({name.partition(".")[0] for name in sys.modules}))
-  return train_chunk(*arguments, **options)
+  print(*sorted({name.partition(".")[0] for name in sys.modules}), flush=True)
+  os._exit(0)  # All is seen.
+
 steps.train_chunk = first_chunk
-commandline.run(main.main)
+cli.run(main.main, main.define_flags)
 """
 
 
 def test_nothing_is_imported_before_the_device_works_that_can_wait(digits_dir, tmp_path):
-  done = subprocess.run(
-    [
-      sys.executable,
-      "-c",
-      FIRST_CHUNK,
-      ADAM,
-      "--config.data.name=digits",
-      f"--config.data.data_dir={digits_dir}",
-      "--config.data.validation_examples=0",
-      "--config.num_epochs=1",
-      f"--workdir={tmp_path}",
-    ],
-    cwd=processes.ROOT,
-    capture_output=True,
-    text=True,
-    check=True,
+  done = processes.python(
+    FIRST_CHUNK,
+    ADAM,
+    "--config.data.name=digits",
+    f"--config.data.data_dir={digits_dir}",
+    "--config.data.validation_examples=0",
+    "--config.num_epochs=1",
+    f"--workdir={tmp_path}",
   )
+  assert done.returncode == 0, done.stderr
   line = next(line for line in done.stdout.splitlines() if " jax " in line)
   assert not set(line.split()) & {
     "orbax",

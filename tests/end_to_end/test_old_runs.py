@@ -8,8 +8,17 @@ import json
 import tarfile
 from pathlib import Path
 
+import jax
+import numpy as np
 import processes
 import pytest
+
+from mnist_mlp.core.metrics import TrainMetrics
+from mnist_mlp.core.spec import DataSpec
+from mnist_mlp.core.state import initializer
+from mnist_mlp.core.traced import traced
+from mnist_mlp.run import checkpoint
+from mnist_mlp.run.workdir import Workdir
 
 ARCHIVES = sorted((Path(__file__).parent / "old_runs").glob("*.tar.gz"))
 # The command with which the runs were started.
@@ -41,6 +50,7 @@ def rows(path):
   return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_goes_on_to_the_same_end(old_run, digits_dir):
   before = rows(old_run / "metrics.jsonl")
   assert 0 < len(before) < 30
@@ -68,3 +78,14 @@ def test_a_run_of_an_earlier_version_can_be_evaluated(old_run, digits_dir):
   assert done.returncode == 0, done.stderr
   report = json.loads(done.stdout)
   assert report["runs"][0]["step"] == 160 and report["examples"] == 100
+
+
+def test_a_run_of_an_earlier_version_can_be_restored(old_run):
+  """Its checkpoint has the structure that the code of today expects."""
+  config = Workdir(old_run).config()
+  facts = Workdir(old_run).read_json("dataset.json")
+  spec = DataSpec(tuple(facts["image_shape"]), facts["num_classes"], facts["examples"]["train"])
+  template = jax.eval_shape(initializer(config, spec), traced(config))
+  step, (state, _) = checkpoint.read(old_run / "checkpoints", (template, TrainMetrics.empty()))
+  assert step == int(state.step) == 160
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# The variables with which JAX compiles as it does for users; see tests/conftest.py.
+OPTIMIZED = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "false"}
 
 
 def import_script(name):

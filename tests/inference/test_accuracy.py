@@ -41,6 +41,7 @@ def test_mnist_images_in_files_are_left_as_they_are(net, mnist_test):
   assert abs(right(net, pictures, labels) - as_arrays) <= 0.001
 
 
+@pytest.mark.slow
 def test_mnist_images_survive_being_enlarged_moved_and_brought_back(net, mnist_test):
   images, labels = mnist_test.images[::50, :, :, 0], mnist_test.labels[::50]
   as_arrays = np.mean(net.logits(images[..., None]).argmax(-1) == labels)
@@ -67,7 +68,7 @@ def test_drawings(net, mnist_test):
   assert right(net, pictures, mnist_test.labels[:150]) >= 0.95
 
 
-@pytest.mark.parametrize("shadow", [False, True])
+@pytest.mark.parametrize("shadow", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_photographs(net, mnist_test, shadow):
   rng = np.random.default_rng(2)
   images, labels = mnist_test.images[:70, :, :, 0], mnist_test.labels[:70]
@@ -75,6 +76,7 @@ def test_photographs(net, mnist_test, shadow):
   assert right(net, pictures, labels) >= 0.93
 
 
+@pytest.mark.slow
 def test_dithered_photographs(net, mnist_test):
   rng = np.random.default_rng(3)
   images, labels = mnist_test.images[:70, :, :, 0], mnist_test.labels[:70]

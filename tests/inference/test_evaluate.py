@@ -70,6 +70,7 @@ def test_the_test_split(workdir, dataset):
       assert image.width >= 800
 
 
+@pytest.mark.slow
 def test_text_of_validation_and_best(workdir, dataset):
   done = processes.run(f"--workdir={workdir}", "--split=validation", "--best", module=EVALUATE)
   assert done.returncode == 0, done.stderr
@@ -81,6 +82,7 @@ def test_text_of_validation_and_best(workdir, dataset):
   assert written.read_text() == done.stdout
 
 
+@pytest.mark.slow
 def test_another_dataset(workdir, mnist_files, digits_dir, tmp_path):
   """MNIST's net on the embedded digits, whose images look alike."""
   copy = tmp_path / "run"
@@ -137,6 +139,7 @@ def other(workdir, tmp_path_factory):
   return folder
 
 
+@pytest.mark.slow
 def test_a_committee_averages_what_its_members_say(workdir, other, dataset):
   done = processes.run(f"--workdir={workdir}", f"--workdir={other}", "--json", module=EVALUATE)
   assert done.returncode == 0, done.stderr
@@ -159,6 +162,7 @@ def test_a_committee_needs_members_of_the_same_data(workdir, other, tmp_path):
   assert f"a committee needs runs on the same data, but {copy} was trained" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_committee_is_not_asked_what_a_member_was_trained_on(workdir, other, tmp_path):
   same = processes.run(
     f"--workdir={workdir}", f"--workdir={other}", "--split=validation", module=EVALUATE
@@ -177,6 +181,7 @@ def test_a_committee_is_not_asked_what_a_member_was_trained_on(workdir, other, t
   assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_it_without_a_word(workdir):
   with subprocess.Popen(
     processes.command(f"--workdir={workdir}", module=EVALUATE),

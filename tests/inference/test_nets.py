@@ -52,6 +52,7 @@ def digits_config(digits_dir, **changes):
   return c
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "changes",
   [

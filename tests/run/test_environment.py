@@ -1,4 +1,4 @@
-"""The process around a run."""
+"""The process around a run: what it compiles, and the signals that stop it."""
 
 import json
 
@@ -40,6 +40,8 @@ def entries(cache):
   return {path.name for path in (cache / "mnist_mlp").glob("xla-*/jit_train_chunk*-cache")}
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_compiled_programs_are_kept_and_give_the_same_numbers(first, digits_dir, tmp_path):
   cache, metrics = first
   before = entries(cache)
@@ -69,3 +71,81 @@ def test_changes_between_environments_are_named():
   new["packages"]["jax"], new["cpu_cores"] = "9.9", 77
   said = environment.changes(old, new)
   assert f"jax: {old['packages']['jax']} -> 9.9" in said and "cpu_cores" in said
+
+
+KEEP = """
+import jax
+from mnist_mlp.run import environment
+environment.use_compilation_cache()
+print(jax.jit(lambda x: 3 * x)(14.0))
+"""
+
+
+def compiled(cache):
+  """Compiles a program in a process of its own; returns the files of the cache."""
+  done = processes.python(
+    KEEP,
+    JAX_COMPILATION_CACHE_DIR="",
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="1",
+    XDG_CACHE_HOME=str(cache),
+  )
+  assert done.returncode == 0 and done.stdout == "42.0\n", done.stderr
+  return {path: path.stat().st_mtime_ns for path in cache.glob("mnist_mlp/xla-*/*-cache")}
+
+
+def test_what_one_process_compiled_another_one_finds(tmp_path):
+  kept = compiled(tmp_path)
+  assert any("jit__lambda" in path.name for path in kept)
+  assert compiled(tmp_path) == kept
+
+
+def test_the_users_own_cache_is_left_alone(tmp_path):
+  done = processes.python(
+    KEEP, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own"), XDG_CACHE_HOME=str(tmp_path / "home")
+  )
+  assert done.returncode == 0, done.stderr
+  assert not (tmp_path / "home").exists()
+
+
+SIGNALS = """
+import signal, threading
+from mnist_mlp.run import environment
+from mnist_mlp.run.environment import StopSignals
+
+ignored = []
+for number in (signal.SIGINT, signal.SIGTERM):
+  signal.signal(number, lambda number, frame: ignored.append(number))
+
+with StopSignals() as signals:
+  assert signals.received is None
+  signal.raise_signal(signal.SIGTERM)
+  signal.raise_signal(signal.SIGINT)  # Of the same moment: a terminal signals every process.
+  assert signals.received is signal.SIGTERM and not ignored
+  error = signals.interrupted(" after step 3")
+  assert (str(error), error.exit_code) == ("interrupted by SIGTERM after step 3", 143)
+  environment._TOGETHER = 0.0
+  signal.raise_signal(signal.SIGINT)
+  assert ignored == [signal.SIGINT], "a second one has not its usual effect"
+  signal.raise_signal(signal.SIGTERM)
+  assert ignored == [signal.SIGINT, signal.SIGTERM]
+
+with StopSignals() as signals:
+  pass
+signal.raise_signal(signal.SIGTERM)
+assert signals.received is None and ignored[2:] == [signal.SIGTERM], "handlers were not restored"
+
+def elsewhere():
+  with StopSignals() as signals:
+    found.append(signals.received)
+
+found = []
+thread = threading.Thread(target=elsewhere)
+thread.start()
+thread.join()
+assert found == [None], "Python allows no handlers outside of the main thread"
+"""
+
+
+def test_a_signal_is_noted_and_a_second_one_has_its_usual_effect():
+  done = processes.python(SIGNALS)
+  assert done.returncode == 0, done.stderr

@@ -1,9 +1,12 @@
+"""Pictures of one run."""
+
 import io
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mnist_mlp.core.spec import Examples
 from mnist_mlp.run import figures
 
 NAMES = [str(index) for index in range(10)]
@@ -88,13 +91,14 @@ def shown(figure):
 def test_worst_mistakes_come_first():
   images = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((1, 5, 5, 1), np.uint8)
   logits = np.log([[0.1, 0.9], [0.9, 0.1], [0.4, 0.6], [0.01, 0.99]]) + 7
-  pictures = shown(figures.worst_mistakes(images, [0, 0, 0, 0], logits, ["a", "b"]))
+  split = Examples(images, [0, 0, 0, 0])
+  pictures = shown(figures.worst_mistakes(split, logits, ["a", "b"]))
   assert [title for title, _ in pictures] == ["a → b 99%", "a → b 90%", "a → b 60%"]
   assert [int(pixels[0, 0]) for _, pixels in pictures] == [3, 0, 2]
-  limited = shown(figures.worst_mistakes(images, [0, 0, 0, 0], logits, ["a", "b"], count=2))
+  limited = shown(figures.worst_mistakes(split, logits, ["a", "b"], count=2))
   assert len(limited) == 2
   for pixels, white in ((images, 255), (images / 255, 1)):
-    axes = figures.worst_mistakes(pixels, [0] * 4, logits, "ab").axes[0]
+    axes = figures.worst_mistakes(Examples(pixels, [0] * 4), logits, "ab").axes[0]
     assert axes.images[0].get_clim() == (0, white)
 
 
@@ -104,7 +108,8 @@ def test_worst_mistakes_of_many_kinds_of_images(shape):
   logits = rng.normal(size=(200, 10))
   labels = rng.integers(0, 10, 200)
   images = rng.integers(0, 256, (200, *shape), np.uint8)
-  figure = figures.worst_mistakes(images, labels, logits, [f"class {name}" for name in NAMES])
+  names = [f"class {name}" for name in NAMES]
+  figure = figures.worst_mistakes(Examples(images, labels), logits, names)
   pictures = shown(figure)
   assert len(pictures) == 25
   assert pictures[0][1].shape == (shape if shape[-1] == 3 else shape[:2])
@@ -114,7 +119,8 @@ def test_worst_mistakes_of_many_kinds_of_images(shape):
 def test_class_names_are_no_formulas():
   names = ["$_$", "a$b", "caf\udce9"]
   images = np.zeros((3, 28, 28, 1), np.uint8)
-  mistakes = figures.worst_mistakes(images, [0, 1, 2], np.roll(np.eye(3), 1, 1), names)
+  split = Examples(images, [0, 1, 2])
+  mistakes = figures.worst_mistakes(split, np.roll(np.eye(3), 1, 1), names)
   assert figures.to_image(mistakes).std() > 1
   assert shown(mistakes)[0][0].startswith(r"\$_\$ → ")
   assert figures.to_image(figures.confusion_matrix([0, 1, 2], [1, 2, 0], names)).std() > 1
@@ -122,57 +128,10 @@ def test_class_names_are_no_formulas():
 
 def test_worst_mistakes_without_mistakes():
   images = np.zeros((2, 28, 28, 1), np.uint8)
-  figure = figures.worst_mistakes(images, [0, 1], np.eye(2), ["a", "b"])
+  figure = figures.worst_mistakes(Examples(images, [0, 1]), np.eye(2), ["a", "b"])
   assert not shown(figure)
   assert "Errors: 0 of 2" in figure.get_suptitle()
   assert figures.to_image(figure).shape[1] == 800
-
-
-def test_learning_curves():
-  def row(epoch, loss, accuracy):
-    return {
-      "step": 10 * epoch,
-      "epoch": float(epoch),
-      "train/loss": loss,
-      "train/accuracy": 1.0,
-      "validation/loss": loss,
-      "validation/accuracy": accuracy,
-    }
-
-  seeds = [[row(1, 1.0, 0.9), row(2, 0.5, 0.98)], [row(1, 3.0, 0.8), row(2, 0.7, 0.96)]]
-  no_validation = [[{"epoch": 1.0, "train/loss": 1.0, "validation/loss": None}]]
-  figure = figures.learning_curves({"two seeds": seeds, "other": no_validation, "empty": []})
-  loss, error = figure.axes
-  np.testing.assert_allclose(loss.lines[1].get_xydata(), [[1, 2], [2, 0.6]])
-  np.testing.assert_allclose(error.lines[1].get_xydata(), [[1, 15], [2, 3]])
-  np.testing.assert_allclose(error.lines[0].get_ydata(), 0.01)
-  band = loss.collections[1].get_paths()[0].vertices
-  assert {(1, 1), (1, 3), (2, 0.5), (2, 0.7)} <= {tuple(point) for point in band}
-  assert error.get_yscale() == loss.get_yscale() == "log"
-  labels = [text.get_text() for text in figure.legends[0].get_texts()]
-  assert labels == ["two seeds", "other", "empty", "train", "validation"]
-  figures.to_image(figure)
-
-
-def test_learning_curves_of_a_diverged_run():
-  rows = [{"epoch": 1.0, "validation/loss": float("nan"), "validation/accuracy": 0.1}]
-  figure = figures.learning_curves({"diverged": [rows]})
-  assert not figure.axes[0].lines
-  figures.to_image(figure)
-
-
-def test_expected_calibration_error():
-  # Eight examples at confidence 0.9 of which six are right, two at 0.6 of which two are right.
-  probabilities = np.array([[0.9, 0.1]] * 8 + [[0.4, 0.6]] * 2)
-  labels = np.array([0] * 6 + [1] * 2 + [1] * 2)
-  expected = 0.8 * (0.9 - 0.75) + 0.2 * (1 - 0.6)
-  error = figures.expected_calibration_error(labels, probabilities)
-  assert type(error) is float
-  np.testing.assert_allclose(error, expected)
-  # In one bin the two cancel in part.
-  np.testing.assert_allclose(
-    figures.expected_calibration_error(labels, probabilities, bins=1), abs(0.8 - 0.84)
-  )
 
 
 def test_reliability_diagram():
@@ -185,33 +144,3 @@ def test_reliability_diagram():
   assert bars == {0.6: 1.0, 0.9: 0.75}
   np.testing.assert_allclose(axes.lines[1].get_xydata(), [[0.65, 1.0], [0.95, 0.75]])
   assert [bar.get_height() for bar in below.patches] == [0] * 6 + [2, 0, 0, 8]
-
-
-def test_sweep_over_one_number_is_a_curve():
-  rates = [0.1, 0.001, 0.01, 0.01]
-  fields = {"optimizer.learning_rate": rates, "seed": [0, 0, 0, 1]}
-  axes = figures.sweep(fields, [9, 4, 2, 3]).axes[0]
-  curve, points = axes.lines
-  assert (axes.get_xscale(), axes.get_yscale()) == ("log", "linear")
-  np.testing.assert_allclose(curve.get_xdata(), [0.001, 0.01, 0.1])
-  np.testing.assert_allclose(curve.get_ydata(), [4, 2.5, 9])
-  np.testing.assert_allclose(points.get_xdata(), rates)
-
-
-def test_sweep_over_names_is_points_without_a_curve():
-  axes = figures.sweep({"model.features": [(32,), (8, 8), (32,)]}, [1, 2, 3]).axes[0]
-  assert [label.get_text() for label in axes.get_xticklabels()] == ["(32,)", "(8, 8)"]
-  (points,) = axes.lines
-  np.testing.assert_allclose(points.get_xdata(), [0, 1, 0])
-
-
-def test_sweep_over_several_fields_is_parallel_coordinates():
-  fields = {
-    "optimizer.learning_rate": [0.001, 0.1, 0.01],
-    "model.dropout": [0.0, 0.1, 0.5],
-    "optimizer.name": ["adam", "sgd", "adam"],
-  }
-  axes = figures.sweep(fields, [3, 1, 0]).axes[0]
-  lines = {tuple(np.round(line.get_ydata(), 3)) for line in axes.lines[:3]}
-  assert lines == {(0, 0, 0), (1, 0.2, 1), (0.5, 1, 0)}
-  assert tuple(np.round(axes.lines[2].get_ydata(), 3)) == (0.5, 1, 0), "the best is drawn last"

@@ -104,7 +104,7 @@ def test_a_second_process_is_refused_at_once(tmp_path):
     assert holder.stdout.readline() == "held\n"
     started = time.monotonic()
     with (
-      pytest.raises(RunError, match=f"{tmp_path} is in use by another run"),
+      pytest.raises(RunError, match=f"{tmp_path} is in use by another process"),
       Workdir(tmp_path).claim(CONFIG),
     ):
       pass
@@ -128,7 +128,7 @@ def test_a_process_that_claims_a_held_folder_ends_with_the_error(tmp_path):
     )
   assert other.returncode == 1
   assert "held" not in other.stdout
-  assert "is in use by another run" in other.stderr.splitlines()[-1]
+  assert "is in use by another process" in other.stderr.splitlines()[-1]
 
 
 def test_folder_that_cannot_be_made(tmp_path):

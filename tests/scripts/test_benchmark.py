@@ -16,6 +16,7 @@ import timing
 SCRIPTS = processes.ROOT / "scripts"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("name", "package"),
   [

@@ -1,306 +1,77 @@
-"""Members of a population against lone runs of the same configs."""
+"""Populations: their folders, and who may train them."""
 
-import os
-import subprocess
-import sys
-
-import jax
-import numpy as np
 import pytest
 import small
+import sweeping
 
-from mnist_mlp import config
-from mnist_mlp.core import steps
-from mnist_mlp.core.metrics import NEVER
-from mnist_mlp.sweeps import population
-from mnist_mlp.sweeps.population import Group
-
-EPOCH = 6  # steps
-# Largest difference after an epoch, relative to the largest parameter. vmap makes other programs,
-# which add up in another order; Lion takes the sign of what may then be of either sign.
-TOLERANCE = {"lion": 5e-3}
-DEFAULT_TOLERANCE = 2e-5
+from mnist_mlp.errors import HeldError, RunError, UsageError
+from mnist_mlp.run.workdir import Workdir
+from mnist_mlp.sweeps import engines
+from mnist_mlp.sweeps.member import STOPPED
+from mnist_mlp.sweeps.plan import Options
 
 
-def configs_of(*points, **common):
-  return [small.config_of(**{**common, **point}) for point in points]
+def population_of(points, folder, chosen=slice(0, 2)):
+  """Returns a new population of some points."""
+  sweep, _ = sweeping.open_sweep(points, folder)
+  (population,) = sweep.populations(sweep.members[chosen], 0)
+  return population
 
 
-def train(group, state, num_steps=EPOCH):
-  members = len(jax.tree.leaves(state.params)[0])
-  return population.train_chunk(
-    state,
-    population.no_metrics(members),
-    *group.train,
-    config=group.static,
-    epochs=1,
-    num_steps=num_steps,
-  )
+def test_a_population_in_use_is_refused(points, tmp_path):
+  sweep, _ = sweeping.open_sweep(points, tmp_path)
+  (population,) = sweep.populations(sweep.members[5:], 0)
+  with Workdir(population.path).lock(), pytest.raises(HeldError, match="is in use"):
+    engines.run(sweep, sweep.members[5:], Options(engine="vmap"))
 
 
-def both(configs, member):
-  """Returns the initial states and those after an epoch, of a member and of its lone run."""
-  group = Group(configs[0], small.dataset())
-  state = population.create(group, configs)
-  lone = steps.create_train_state(configs[member], small.dataset())
-  before = of_member(state, member, len(configs)), jax.device_get(lone)
-  after, metrics = train(group, state)
-  lone_after, lone_metrics = jax.device_get(small.train(lone, EPOCH, configs[member]))
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5),
-    population.take(jax.device_get(metrics), member).compute(),
-    lone_metrics.compute(),
-  )
-  return before, (of_member(after, member, len(configs)), lone_after)
-
-
-def of_member(state, member, members):
-  return population.take(jax.device_get(population.unshared(state, members)), member)
-
-
-def same_bits(a, b):
-  return [np.asarray(x).tobytes() for x in jax.tree.leaves(a)] == [
-    np.asarray(y).tobytes() for y in jax.tree.leaves(b)
-  ]
-
-
-def difference(a, b):
-  """Returns the largest difference, relative to the largest value."""
-  pairs = list(zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
-  return max(np.abs(x - y).max() for x, y in pairs) / max(np.abs(y).max() for _, y in pairs)
-
-
-# Each takes seconds to compile.
-OPTIMIZERS = [
-  pytest.param(name, marks=() if name == "adamw" else pytest.mark.slow)
-  for name in config.OPTIMIZERS
-]
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_member_equals_its_lone_run_with_every_optimizer(name):
-  common = {"optimizer__name": name, "model__features": (12,)}
-  rates = (0.001, 0.003)
-  if name == "lbfgs":
-    common |= {"batch_size": 96}
-  else:
-    common |= {"optimizer__weight_decay": 0.01, "optimizer__clip_norm": 1.0}
-  points = [
-    {
-      "optimizer__learning_rate": rate,
-      "optimizer__momentum": 0.5 + 0.2 * i,
-      "optimizer__b1": 0.7 + 0.1 * i,
-      "optimizer__b2": 0.9 + 0.05 * i,
-      "optimizer__eps": 1e-8 * 10**i,
-      "optimizer__rms_decay": 0.8 + 0.1 * i,
+def test_a_claim_holds_the_folders_of_the_population_and_of_who_trains(points, tmp_path):
+  population = population_of(points, tmp_path)
+  first, second = population.members
+  first.folder.path.mkdir(parents=True)
+  first.stop(STOPPED, 3)
+  with population.claim() as runs:
+    assert list(runs) == [1] == population.unfinished()
+    assert runs[1].config is second.config and runs[1].folder is second.folder
+    assert Workdir(population.path).read_json("members.json") == {
+      "members": [first.name, second.name]
     }
-    for i, rate in enumerate(rates)
-  ]
-  before, after = both(configs_of(*points, **common), 1)
-  # Draws are the same; what normal numbers are made of them may differ in a last bit.
-  assert difference(*(state.params for state in before)) < 1e-6
-  assert difference(after[0].params, before[0].params) > 1e-4, "nothing was learnt"
-  assert difference(after[0].params, after[1].params) < TOLERANCE.get(name, DEFAULT_TOLERANCE)
+    for folder in (Workdir(population.path), second.folder):
+      with pytest.raises(HeldError, match="is in use"), folder.lock():
+        pass
+    with first.folder.lock():  # Somebody may train it to its end alone.
+      pass
+  with Workdir(population.path).lock(), second.folder.lock():
+    pass
 
 
-EVERYTHING = {
-  "model__features": (12,),
-  "model__dropout": 0.2,
-  "model__input_dropout": 0.1,
-  "model__norm": "batch",
-  "model__inputs": "standardized",
-  "loss__l2": 1e-3,
-  "loss__label_smoothing": 0.1,
-  "loss__adversarial_radius": 0.1,
-  "augment__rotation": 10.0,
-  "augment__shift": 1.0,
-  "augment__clean_steps": 2,
-  "num_epochs": 1.0,
-  "ema__decay": 0.9,
-  "schedule__name": "cosine",
-  "optimizer__name": "adamw",
-  "optimizer__weight_decay": 0.01,
-}
+def test_a_member_that_trains_elsewhere_is_not_claimed(points, tmp_path):
+  population = population_of(points, tmp_path)
+  with (
+    population.members[1].folder.lock(),
+    pytest.raises(HeldError, match=population.members[1].name),
+    population.claim(),
+  ):
+    pass
 
 
-def test_the_only_member_is_its_lone_run_to_the_bit():
-  before, after = both(configs_of({"seed": 3}), 0)
-  assert same_bits(*before)
-  assert same_bits(*after)
+def test_a_member_of_another_config_or_of_other_data_is_not_claimed(points, tmp_path):
+  population = population_of(points, tmp_path)
+  folder = population.members[0].folder
+  folder.path.mkdir(parents=True)
+  folder.write_json("dataset.json", {"fingerprint": "another"})
+  with pytest.raises(RunError, match="was started on other data"), population.claim():
+    pass
+  folder.keep_config(small.config_of())
+  with pytest.raises(UsageError, match="holds a run of another config"), population.claim():
+    pass
 
 
-@pytest.mark.slow
-def test_a_member_equals_its_lone_run_with_everything_switched_on():
-  points = [
-    {"seed": 0},
-    {
-      "seed": 7,
-      "model__dropout": 0.4,
-      "model__input_dropout": 0.3,
-      "loss__l2": 1e-2,
-      "loss__label_smoothing": 0.0,
-      "augment__rotation": 20.0,
-      "augment__shift": 2.0,
-    },
-  ]
-  before, after = both(configs_of(*points, **EVERYTHING), 1)
-  assert same_bits(*before)
-  assert difference(after[0].params, after[1].params) < 1e-4
-  assert difference(after[0].ema, after[1].ema) < 1e-4
-
-
-def test_a_diverging_member_changes_no_other_and_both_populations_share_a_program():
-  group = Group(small.config_of(model__features=(12,)), small.dataset())
-  compiled = population.train_chunk._cache_size()
-  results = []
-  for second in (0.02, 1e30):
-    configs = configs_of(
-      *({"optimizer__learning_rate": rate} for rate in (0.01, second, 0.03)), model__features=(12,)
-    )
-    results.append(train(group, population.create(group, configs)))
-  assert population.train_chunk._cache_size() == compiled + 1
-  (good, _), (bad, metrics) = jax.device_get(
-    [(population.unshared(state, 3), metrics) for state, metrics in results]
-  )
-  first_bad = [population.take(metrics, row).compute()["first_non_finite"] for row in range(3)]
-  assert first_bad[0] == first_bad[2] == NEVER
-  assert 1 < first_bad[1] <= EPOCH
-  assert not np.isfinite(np.asarray(bad.params["Dense_0"]["kernel"][1])).all()
-  for row in (0, 2):
-    assert same_bits(population.take(good, row), population.take(bad, row))
-
-
-@pytest.mark.parametrize(
-  ("field", "value", "same"),
-  [
-    ("seed", 5, True),
-    ("optimizer.learning_rate", 0.3, True),
-    ("optimizer.b1", 0.0, True),
-    ("loss.label_smoothing", 0.1, True),
-    ("model.dropout", 0.3, True),
-    ("model.dropout", 0.0, False),
-    ("augment.rotation", 5.0, False),
-    ("optimizer.clip_norm", 1.0, False),
-    ("optimizer.weight_decay", 0.1, False),
-    ("optimizer.name", "sgd", False),
-    ("model.features", (16, 13), False),
-    ("schedule.final_scale", 0.1, False),
-    ("num_epochs", 6.0, False),
-    ("batch_size", 8, False),
-  ],
-)
-def test_groups_are_what_one_program_can_train(field, value, same):
-  one = small.config_of(model__dropout=0.1)
-  other = small.config_of(**{"model__dropout": 0.1, field.replace(".", "__"): value})
-  assert (population.group_key(one) == population.group_key(other)) == same
-
-
-def test_every_traced_value_is_one_that_a_group_ignores():
-  """A value that ends in the program's constants would be that of the group for all members."""
-  values = steps.traced(small.config_of())
-  assert len(population.TRACED) == 1 + len(values.hyperparameters) + len(values.scalars)
-  fields = config.flatten(config.default())
-  assert set(population.TRACED) <= set(fields)
-
-
-def test_evaluation_is_that_of_lone_runs():
-  configs = configs_of({"seed": 1}, {"seed": 2})
-  group = Group(configs[0], small.dataset())
-  state = population.create(group, configs)
-  metrics, logits = population.evaluate_and_predict(state, *group.validation, config=group.static)
-  lone = steps.create_train_state(configs[1], small.dataset())
-  expected = steps.evaluate(lone, *small.dataset().validation, config=group.static).compute()
-  own = population.take(jax.device_get(metrics), 1).compute()
-  assert own["accuracy"] == pytest.approx(float(expected["accuracy"]))
-  assert own["loss"] == pytest.approx(float(expected["loss"]), rel=1e-5)
-  labels = small.dataset().validation.labels
-  assert (logits[1].argmax(-1) == labels).mean() == pytest.approx(float(own["accuracy"]))
-
-
-def test_the_best_state_is_the_latest_of_the_most_accurate():
-  configs = configs_of({"seed": 1}, {"seed": 1, "optimizer__learning_rate": 0.1})
-  group = Group(configs[0], small.dataset())
-  tree = population.initial(group, configs)
-  best = tree["best"]
-  for step, accuracies in enumerate([(0.5, 0.9), (0.5, 0.8), (np.nan, np.nan)]):
-    state = tree["state"].replace(step=np.int32(step))
-    best = population.keep_best(best, state, np.float32(accuracies))
-  assert best["state"].step.tolist() == [1, 0]
-  assert best["accuracy"].tolist() == pytest.approx([0.5, 0.9])
-
-
-@pytest.mark.parametrize("seeds", [(3, 3), (3, 4)])
-def test_packing_is_undone_by_unpacking(seeds):
-  configs = configs_of(*({"seed": seed} for seed in seeds), model__inputs="standardized")
-  tree = population.initial(Group(configs[0], small.dataset()), configs)
-  packed = population.pack(tree)
-  assert all(leaf.shape[0] == 2 for leaf in jax.tree.leaves(packed))
-  back = population.unpack(packed)
-  assert same_bits(tree, back)
-  assert jax.tree.structure(tree) == jax.tree.structure(back)
-
-
-@pytest.mark.slow
-def test_the_estimate_of_memory_covers_what_the_compiler_needs():
-  configs = configs_of(
-    *({"seed": seed} for seed in range(4)), model__features=(64, 64), model__dropout=0.1
-  )
-  group = Group(configs[0], small.dataset(train=2000, size=28))
-  state = population.create(group, configs)
-  needed = (
-    population.train_chunk.lower(
-      state, population.no_metrics(4), *group.train, config=group.static, epochs=1, num_steps=4
-    )
-    .compile()
-    .memory_analysis()
-  )
-  taken = needed.temp_size_in_bytes + needed.output_size_in_bytes
-  assert 0.5 * taken < 4 * group.bytes_per_member < 6 * taken
-
-
-TWO_DEVICES = """
-import jax
-jax.config.update("jax_num_cpu_devices", 2)
-import numpy as np
-import small, test_population
-from mnist_mlp.sweeps import population
-
-rates = (0.01, 0.02, 0.03, 0.04)
-configs = test_population.configs_of(*({"optimizer__learning_rate": rate} for rate in rates))
-group = population.Group(configs[0], small.dataset())
-arguments = dict(config=group.static, epochs=1, num_steps=test_population.EPOCH)
-
-def train(tree, splits):
-  state, metrics = population.train_chunk(tree["state"], tree["metrics"], *splits, **arguments)
-  best = population.keep_best(
-      tree["best"], state,
-      population.evaluate(state, *splits, config=group.static).accuracy.compute())
-  return population.pack({"state": state, "metrics": metrics, "best": best})
-
-alone = train(population.initial(group, configs), group.train)
-tree, splits = population.spread(population.initial(group, configs), group.train)
-program = population.train_chunk.lower(
-    tree["state"], tree["metrics"], *splits, **arguments).compile().as_text()
-assert "all-reduce" not in program and "all-gather" not in program
-both = train(tree, splits)
-for leaf in jax.tree.leaves((both["state"].params, both["best"]["state"].opt_state)):
-  assert [shard.data.shape[0] for shard in leaf.addressable_shards] == [2, 2]
-for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(both), strict=True):
-  np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-three, _ = population.spread(population.initial(group, configs[:3]), group.train)
-assert len(three["state"].step.sharding.device_set) == 1
-"""
-
-
-@pytest.mark.slow
-def test_two_devices_share_the_members():
-  environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), JAX_PLATFORMS="cpu")
-  done = subprocess.run(
-    [sys.executable, "-c", TWO_DEVICES],
-    env=environment,
-    capture_output=True,
-    text=True,
-    timeout=300,
-    check=False,
-  )
-  assert done.returncode == 0, done.stderr
+def test_a_population_begins_at_step_0_and_its_folder_can_be_removed(points, tmp_path):
+  population = population_of(points, tmp_path)
+  with population.checkpoints(sweeping.Console(quiet=True)) as checkpoints:
+    step, tree = population.restore(checkpoints)
+  assert step == 0 and len(tree["best"]["accuracy"]) == 2
+  population.remove()
+  assert not population.path.exists()
+  population.remove()  # Another process may have done so.

@@ -1,3 +1,5 @@
+"""TensorBoard's own readers and its server, on what our writer wrote."""
+
 import io
 import subprocess
 import sys
@@ -11,7 +13,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mnist_mlp import config as config_lib
-from mnist_mlp.run import tensorboard as summaries
+from mnist_mlp.run import tensorboard
+from mnist_mlp.run.hparams import hparams_of, setting_id
 
 BATCH = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), np.uint8)
 PICTURE = np.linspace(0, 1, 5 * 7 * 3).reshape(5, 7, 3)
@@ -27,8 +30,8 @@ def make_config(seed=0, learning_rate=1e-3):
 
 def train(logdir, config, steps, first_step=0, scale=1.0, end="success"):
   """Writes what a training run would; end=None is a process that was killed."""
-  writer = summaries.create_writer(logdir, first_step=first_step)
-  writer.write_hparams(summaries.hparams_of(config))
+  writer = tensorboard.create_writer(logdir, first_step=first_step)
+  writer.write_hparams(hparams_of(config))
   for step in steps:
     writer.write_scalars(
       step, {"train/loss": jnp.float32(scale * step), "validation/accuracy": jnp.bfloat16(0.5)}
@@ -39,7 +42,7 @@ def train(logdir, config, steps, first_step=0, scale=1.0, end="success"):
   writer.flush()
   if end:
     writer.close()
-    summaries.write_session_end(logdir, end)
+    tensorboard.write_session_end(logdir, end)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +98,7 @@ def test_texts_are_markdown(server):
 
 def test_hparams_keep_their_types(server):
   infos = {info["name"]: info for info in server.experiment()["hparamInfos"]}
-  assert infos.keys() == summaries.hparams_of(config_lib.default()).keys()
+  assert infos.keys() == hparams_of(config_lib.default()).keys()
   types = {
     name: infos[name]["type"]
     for name in (
@@ -129,7 +132,7 @@ def test_session_groups(server):
     "resumed": "STATUS_SUCCESS",
     "failed": "STATUS_FAILURE",
   }
-  seeds = groups[summaries.trial_id(make_config())]
+  seeds = groups[setting_id(make_config())]
   assert {session["name"] for session in seeds["sessions"]} == {"seed0", "seed1"}
   assert len(groups) == 4
   assert seeds["hparams"]["optimizer.learning_rate"] == 0.001
@@ -179,7 +182,7 @@ def test_restart_before_any_checkpoint_shows_only_the_second_try(tmp_path):
 
 
 def test_each_write_reaches_the_file_at_once(tmp_path):
-  writer = summaries.SummaryWriter(tmp_path)
+  writer = tensorboard.SummaryWriter(tmp_path)
   writer.write_scalars(3, {"x": 1.0})
   accumulator = EventAccumulator(str(tmp_path))
   accumulator.Reload()
@@ -189,53 +192,31 @@ def test_each_write_reaches_the_file_at_once(tmp_path):
 
 def test_event_files_are_never_overwritten(tmp_path):
   for _ in range(3):
-    summaries.SummaryWriter(tmp_path).close()
+    tensorboard.SummaryWriter(tmp_path).close()
   assert len(list(tmp_path.iterdir())) == 3
-
-
-def test_trial_id_leaves_out_only_the_seed():
-  assert summaries.trial_id(make_config(0)) == summaries.trial_id(make_config(7))
-  assert summaries.trial_id(make_config(0)) != summaries.trial_id(make_config(0, 0.5))
-  flat = summaries.hparams_of(make_config(3))
-  assert summaries.trial_id(flat) == summaries.trial_id(make_config(3))
-
-
-def test_hparams_of():
-  tree = {"a": {"b": 1, "c": None, "d": (1, 2)}, "e": True, "f": 0.5, "g": "x", "h": None}
-  hparams = summaries.hparams_of(tree)
-  assert hparams == {
-    "a.b": 1,
-    "a.d.length": 2,
-    "a.d.0": 1,
-    "a.d.1": 2,
-    "e": True,
-    "f": 0.5,
-    "g": "x",
-  }
-  assert [type(value) for value in hparams.values()] == [int, int, int, int, bool, float, str]
 
 
 def test_unknown_status(tmp_path):
   with pytest.raises(ValueError, match=r"'done'.*success, failure"):
-    summaries.write_session_end(tmp_path, "done")
+    tensorboard.write_session_end(tmp_path, "done")
   assert not list(tmp_path.iterdir())
 
 
 def test_background_errors_surface(tmp_path):
-  writer = summaries.create_writer(tmp_path)
+  writer = tensorboard.create_writer(tmp_path)
   writer.write_images(0, {"bad": np.zeros((2, 28, 28))})
   with pytest.raises(Exception, match=r"image 'bad' has shape \(1, 2, 28, 28\)"):
     writer.close()
 
 
 def test_unsupported_kinds(tmp_path):
-  writer = summaries.SummaryWriter(tmp_path)
+  writer = tensorboard.SummaryWriter(tmp_path)
   with pytest.raises(NotImplementedError):
     writer.write_videos(0, {})
 
 
 def test_histograms_of_a_diverged_run(tmp_path):
-  writer = summaries.create_writer(tmp_path)
+  writer = tensorboard.create_writer(tmp_path)
   writer.write_histograms(
     0,
     {
@@ -256,20 +237,20 @@ def test_histograms_of_a_diverged_run(tmp_path):
 
 PROGRAM = """
 import sys
-from mnist_mlp.run import tensorboard as summaries
+from mnist_mlp.run import tensorboard
 from clu import metric_writers, periodic_actions
 
-writer = summaries.create_writer(sys.argv[1])
+writer = tensorboard.create_writer(sys.argv[1])
 writer.write_hparams({"a": 1})
 writer.write_scalars(1, {"x": 2.0})
 periodic_actions.ReportProgress(num_train_steps=1, writer=writer)
 writer.close()
-summaries.write_session_end(sys.argv[1], "success")
+tensorboard.write_session_end(sys.argv[1], "success")
 other = metric_writers.create_default_writer(sys.argv[1] + "/other")
 metric_writers.write_values(other, 3, {"x": 5.0})
 other.close()
 for writer in (other._writers[-1]._writer, writer._writers[-1]._writer):
-  assert type(writer) is metric_writers.SummaryWriter is summaries.SummaryWriter
+  assert type(writer) is metric_writers.SummaryWriter is tensorboard.SummaryWriter
   assert isinstance(writer, metric_writers.MetricWriter)
 assert not [name for name in sys.modules if name.partition(".")[0] == "tensorflow"]
 """

@@ -1,6 +1,5 @@
 """The engine 'ray', on real clusters of this machine."""
 
-import json
 import os
 import signal
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import processes
 import pytest
-import test_sweep
+import sweeping
 
 from mnist_mlp.sweeps import leaderboard
 
@@ -21,18 +20,14 @@ def sweep():
 
 
 def test_without_ray_it_says_how_to_install_it(tmp_path):
-  path = test_sweep.sweep_file(tmp_path, SWEEP)
+  path = sweeping.sweep_file(tmp_path, SWEEP)
   # As it is where Ray is not installed: the name cannot be found.
   code = (
     "import sys, runpy; sys.modules['ray'] = None; "
     "runpy.run_module('mnist_mlp.sweep', run_name='__main__')"
   )
-  done = subprocess.run(
-    [sys.executable, "-c", code, f"--config={path}", "--engine=ray", f"--workdir={tmp_path / 'w'}"],
-    cwd=processes.ROOT,
-    capture_output=True,
-    text=True,
-    timeout=60,
+  done = processes.python(
+    code, f"--config={path}", "--engine=ray", f"--workdir={tmp_path / 'w'}", timeout=60
   )
   assert done.returncode == 2, done.stderr
   assert done.stderr == (
@@ -42,15 +37,8 @@ def test_without_ray_it_says_how_to_install_it(tmp_path):
 
 def test_an_address_where_nobody_answers_is_one_sentence(tmp_path, digits_dir):
   pytest.importorskip("ray")
-  path = test_sweep.sweep_file(tmp_path, SWEEP)
-  done = processes.run(
-    f"--config={path}",
-    f"--workdir={tmp_path / 'w'}",
-    "--engine=ray",
-    "--ray_address=127.0.0.1:1",
-    f"--config.data.data_dir={digits_dir}",
-    module="mnist_mlp.sweep",
-  )
+  path = sweeping.sweep_file(tmp_path, SWEEP)
+  done = sweeping.run(path, tmp_path / "w", digits_dir, "--engine=ray", "--ray_address=127.0.0.1:1")
   assert done.returncode == 1, done.stderr
   assert done.stderr.startswith("error: cannot reach a Ray cluster at --ray_address=127.0.0.1:1: ")
   assert len(done.stderr.splitlines()) == 1
@@ -80,10 +68,6 @@ def mark(tmp_path):
   assert not left, "processes were left running"
 
 
-def results(folder):
-  return {row["name"]: row for row in json.loads((folder / "sweep.json").read_text())["runs"]}
-
-
 # A cluster of two nodes, in a process of its own, so that all its children can be told by their
 # environment. It prints its address; a line on its standard input kills the second node.
 CLUSTER = """
@@ -102,10 +86,16 @@ cluster.shutdown()
 """
 
 
+def populations_saved(folder):
+  """Returns how many populations have a checkpoint."""
+  paths = (folder / "populations").glob("*")
+  return sum(bool(list(path.glob("checkpoints/[0-9]*"))) for path in paths)
+
+
 @pytest.mark.slow
 def test_a_sweep_survives_the_loss_of_a_node(tmp_path, digits_dir, mark):
   pytest.importorskip("ray")
-  path = test_sweep.sweep_file(tmp_path, SWEEP, base="c.num_epochs = 80.0")
+  path = sweeping.sweep_file(tmp_path, SWEEP, base="c.num_epochs = 80.0")
   environment = processes.environment(RAY_TEST=mark)
   cluster = subprocess.Popen(
     [sys.executable, "-c", CLUSTER],
@@ -117,39 +107,26 @@ def test_a_sweep_survives_the_loss_of_a_node(tmp_path, digits_dir, mark):
   )
   try:
     address = next(line for line in cluster.stdout if line.startswith("address")).split()[1]
-    output = tmp_path / "output"
-    with open(output, "w") as file:
-      sweep = subprocess.Popen(
-        processes.command(
-          f"--config={path}",
-          f"--workdir={tmp_path / 'w'}",
-          "--engine=ray",
-          f"--ray_address={address}",
-          "--max_members=2",
-          "--save_every_seconds=0",
-          f"--config.data.data_dir={digits_dir}",
-          module="mnist_mlp.sweep",
-        ),
-        cwd=processes.ROOT,
-        env=environment,
-        stdout=file,
-        stderr=file,
-      )
-    populations = tmp_path / "w" / "populations"
-    test_sweep.wait_for(
-      lambda: sum(bool(list(p.glob("checkpoints/[0-9]*"))) for p in populations.glob("*")) == 2,
+    arguments = (
+      "--engine=ray",
+      f"--ray_address={address}",
+      "--max_members=2",
+      "--save_every_seconds=0",
+    )
+    own = tmp_path / "w"
+    with sweeping.running(path, own, digits_dir, *arguments, variables={"RAY_TEST": mark}) as (
       sweep,
       output,
-    )
-    print("kill", file=cluster.stdin, flush=True)
-    assert "killed" in cluster.stdout.readline()
-    assert not list(tmp_path.glob("w/members/*/result.json")), "the node was killed too late"
-    assert sweep.wait(300) == 0, output.read_text()
+    ):
+      processes.wait_for(lambda: populations_saved(own) == 2, sweep, output)
+      print("kill", file=cluster.stdin, flush=True)
+      assert "killed" in cluster.stdout.readline()
+      assert not list(own.glob("members/*/result.json")), "the node was killed too late"
+      assert sweep.wait(300) == 0, output.read_text()
   finally:
-    sweep.kill()
     cluster.communicate("end\n", timeout=60)
-  test_sweep.train(test_sweep.load(path, digits_dir), tmp_path / "local", max_members=2)
-  expected, own = results(tmp_path / "local"), results(tmp_path / "w")
+  sweeping.train(sweeping.load(path, digits_dir), tmp_path / "local", max_members=2)
+  expected, own = sweeping.rows_of(tmp_path / "local"), sweeping.rows_of(own)
   assert set(own) == set(expected)
   for name, row in own.items():
     assert row["status"] == "finished"
@@ -160,7 +137,7 @@ def test_a_sweep_survives_the_loss_of_a_node(tmp_path, digits_dir, mark):
 @pytest.mark.slow
 def test_asha_stops_runs_early_on_a_cluster_of_its_own(tmp_path, digits_dir, mark):
   pytest.importorskip("ray")
-  path = test_sweep.sweep_file(
+  path = sweeping.sweep_file(
     tmp_path,
     """
 def sweep():
@@ -169,31 +146,25 @@ def sweep():
 """,
     base="c.num_epochs = 8.0",
   )
-  done = processes.run(
-    f"--config={path}",
-    f"--workdir={tmp_path / 'w'}",
-    "--engine=ray",
-    "--halving=2",
-    f"--config.data.data_dir={digits_dir}",
-    module="mnist_mlp.sweep",
-    RAY_TEST=mark,
+  done = sweeping.run(
+    path, tmp_path / "w", digits_dir, "--engine=ray", "--halving=2", RAY_TEST=mark
   )
   assert done.returncode == 0, done.stderr
-  rows = json.loads((tmp_path / "w" / "sweep.json").read_text())["runs"]
+  rows = sweeping.content(tmp_path / "w")[1]["runs"]
   statuses = [row["status"] for row in rows]
   assert statuses.count("finished") + statuses.count("stopped early") == 12
   assert "stopped early" in statuses
   assert rows[0]["optimizer.learning_rate"] in (0.01, 0.003)
   assert rows[0]["status"] == "finished"
   assert all(row["epoch"] < 8 for row in rows if row["status"] == "stopped early")
-  ends = {(row["trial"], row["status"], row["epoch"]) for row in rows}
-  assert len(ends) == 6, "the seeds of a trial did not end together"
+  ends = {(row["setting"], row["status"], row["epoch"]) for row in rows}
+  assert len(ends) == 6, "the seeds of a setting did not end together"
 
 
 @pytest.mark.slow
 def test_asha_stops_no_run_that_is_at_its_end(tmp_path, digits_dir, mark):
   pytest.importorskip("ray")
-  path = test_sweep.sweep_file(
+  path = sweeping.sweep_file(
     tmp_path,
     """
 def sweep():
@@ -201,15 +172,9 @@ def sweep():
 """,
     base="c.num_epochs = 1.0",
   )
-  done = processes.run(
-    f"--config={path}",
-    f"--workdir={tmp_path / 'w'}",
-    "--engine=ray",
-    "--halving=2",
-    f"--config.data.data_dir={digits_dir}",
-    module="mnist_mlp.sweep",
-    RAY_TEST=mark,
+  done = sweeping.run(
+    path, tmp_path / "w", digits_dir, "--engine=ray", "--halving=2", RAY_TEST=mark
   )
   assert done.returncode == 0, done.stderr
-  rows = json.loads((tmp_path / "w" / "sweep.json").read_text())["runs"]
+  rows = sweeping.content(tmp_path / "w")[1]["runs"]
   assert [row["status"] for row in rows] == ["finished"] * 3

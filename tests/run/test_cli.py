@@ -1,0 +1,132 @@
+"""What all commands share: flags of their own, errors in one sentence, exit codes."""
+
+import errno
+import re
+import signal
+
+import processes
+import pytest
+from absl import flags
+
+from mnist_mlp import main
+from mnist_mlp.errors import Interrupted, RunError, UsageError
+from mnist_mlp.run import cli
+
+ADAM = "configs/adam.py"
+
+
+def parsed(command, *arguments, positional=False):
+  """Returns the command line of a command of that module."""
+  argv = ["a/program.py", *arguments]
+  return cli.parse(command.main, command.define_flags, argv, positional)
+
+
+def test_a_command_line_has_flags_of_the_config_and_of_the_command(monkeypatch):
+  monkeypatch.chdir(processes.ROOT)
+  line = parsed(main, f"--config={ADAM}", "--config.seed=7", "--workdir", "runs/a", "--profile")
+  assert line.config_path == ADAM
+  assert line.flags.config.seed == 7
+  assert (line.flags.workdir, line.flags.profile) == ("runs/a", True)
+  assert line.positional == []
+
+
+def test_a_command_line_leaves_nothing_to_the_next(monkeypatch):
+  monkeypatch.chdir(processes.ROOT)
+  before = set(flags.FLAGS)
+  first = parsed(main, f"--config={ADAM}", "--profile", "--config.seed=7")
+  second = parsed(main, f"--config={ADAM}")
+  assert (first.flags.profile, first.flags.config.seed) == (True, 7)
+  assert (second.flags.profile, second.flags.config.seed) == (False, 0)
+  assert set(flags.FLAGS) == before
+  assert not {"config", "workdir", "profile"} & before
+
+
+def test_arguments_that_are_no_flags_are_for_commands_that_take_them():
+  with pytest.raises(UsageError, match="the argument 'stray' is not a flag"):
+    parsed(main, "stray", "--workdir=a")
+  line = parsed(main, "one.png", "--workdir=a", "-", positional=True)
+  assert line.positional == ["one.png", "-"] and line.flags.workdir == "a"
+
+
+def test_a_flag_file_stands_for_its_content(tmp_path):
+  path = tmp_path / "flags"
+  path.write_text(f"--workdir={tmp_path / 'my run'}\n--profile\n")
+  line = parsed(main, f"--flagfile={path}")
+  assert line.flags.profile and line.flags.workdir == f"{tmp_path / 'my run'}"
+  assert line.arguments == [f"--workdir={tmp_path / 'my run'}", "--profile"]
+
+
+@pytest.mark.parametrize(
+  ("arguments", "expected"),
+  [
+    (["--workdir=a b"], "python -m mnist_mlp.main '--workdir=a b'"),
+    (["--profile", "--workdir=w"], "python -m mnist_mlp.main --workdir=w"),
+    (["-profile"], "python -m mnist_mlp.main --workdir=runs/new"),
+  ],
+)
+def test_the_command_that_goes_on_has_a_workdir_and_no_profile(arguments, expected):
+  assert parsed(main, *arguments).again("runs/new") == expected
+
+
+def test_an_interruption_says_how_to_go_on():
+  line = parsed(main)
+  with pytest.raises(Interrupted) as caught, line.resumable("runs/new"):
+    raise Interrupted("interrupted by SIGTERM", signal.SIGTERM)
+  assert str(caught.value) == (
+    "interrupted by SIGTERM\nresume with: python -m mnist_mlp.main --workdir=runs/new"
+  )
+  assert caught.value.exit_code == 143
+
+
+@pytest.mark.parametrize(
+  ("error", "code", "said"),
+  [
+    (UsageError("config.x is wrong"), 2, "error: config.x is wrong\n"),
+    (RunError("no data"), 1, "error: no data\n"),
+    (Interrupted("interrupted by SIGINT", signal.SIGINT), 130, "error: interrupted by SIGINT\n"),
+    (KeyboardInterrupt(), 130, "interrupted; what was saved before is kept\n"),
+  ],
+)
+def test_an_error_that_a_user_can_cause_is_a_line_and_an_exit_code(error, code, said, capsys):
+  with pytest.raises(SystemExit) as caught, cli.user_errors():
+    raise error
+  assert caught.value.code == code
+  assert capsys.readouterr() == ("", said)
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), OSError(errno.EIO, "broken")])
+def test_any_other_error_keeps_its_traceback(error):
+  with pytest.raises(type(error)), cli.user_errors():
+    raise error
+
+
+def test_help_lists_the_flags_and_does_not_import_jax():
+  done = processes.run("--help", python=("-X", "importtime"))
+  assert done.returncode == 0
+  assert done.stdout.startswith("Trains a config: ")
+  for name in ("config", "workdir", "[no]profile"):
+    assert re.search(rf"^ +--{re.escape(name)}: ", done.stdout, re.MULTILINE), name
+  imported = set(re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE))
+  assert "absl.flags" in imported
+  assert not imported & {"jax", "tensorflow", "matplotlib"}
+
+
+IMPORT_ALL = """
+import importlib, pkgutil
+import mnist_mlp
+from absl import flags
+
+names = [module.name for module in pkgutil.walk_packages(mnist_mlp.__path__, "mnist_mlp.")]
+for name in names:
+  importlib.import_module(name)
+ours = [name for name in flags.FLAGS.flags_by_module_dict() if name.startswith("mnist_mlp")]
+assert not ours, ours
+assert not {"config", "workdir", "points", "engine", "show"} & set(flags.FLAGS), set(flags.FLAGS)
+print(*names)
+"""
+
+
+def test_importing_a_module_defines_no_flag():
+  done = processes.python(IMPORT_ALL)
+  assert done.returncode == 0, done.stderr
+  assert {"mnist_mlp.main", "mnist_mlp.core.steps", "mnist_mlp.run.cli"} <= set(done.stdout.split())

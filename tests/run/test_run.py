@@ -1,0 +1,103 @@
+"""What must be right before a run starts, and what its folder then holds."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+import small
+import small_run
+
+from mnist_mlp.config import Length
+from mnist_mlp.errors import RunError, UsageError
+from mnist_mlp.run.loop import Timetable
+from mnist_mlp.run.run import check_same_data, check_sizes, open_run, spec_of
+from mnist_mlp.run.workdir import Workdir
+
+
+def test_sizes_that_fit_give_the_length_of_the_run():
+  assert check_sizes(small.config_of(), small.dataset()) == Length(6, 30)
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    (
+      {"augment__rotation_of": (1, 10)},
+      r"rotation_of is \(1, 10\), but the classes of 'small' are 0 to 9",
+    ),
+    (
+      {"batch_size": 97},
+      r"config\.batch_size is 97, larger than the 96 training examples of 'small'",
+    ),
+    (
+      {"optimizer__name": "lbfgs"},
+      r"config\.batch_size is 16, but optimizer 'lbfgs' needs the full batch, 96",
+    ),
+    ({"num_epochs": 0.01}, r"config\.num_epochs is 0\.01, which is less than one step"),
+    (
+      {"num_epochs": 1e9},
+      r"config\.num_epochs is 1000000000\.0, which is 6,000,000,000 steps, .* 2,147,483,647 at",
+    ),
+    (
+      {"augment__shift": 1.0, "augment__clean_steps": 30},
+      r"clean_steps leaves the last 30 steps clean, but the run has only 30 steps",
+    ),
+  ],
+)
+def test_sizes_that_do_not_fit_are_refused(changes, message):
+  with pytest.raises(UsageError, match=message):
+    check_sizes(small.config_of(**changes), small.dataset())
+
+
+def test_pixel_statistics_are_computed_only_where_the_net_needs_them():
+  train = small.dataset().train.images.astype(float)
+  assert spec_of(small.config_of(), small.dataset()) == small.spec()
+  spec = spec_of(small.config_of(model__inputs="standardized"), small.dataset())
+  np.testing.assert_allclose((spec.pixel_mean, spec.pixel_std), (train.mean(), train.std()))
+
+
+def test_a_run_on_other_data_is_refused(tmp_path):
+  folder, dataset = Workdir(tmp_path), small.dataset()
+  check_same_data(folder, dataset)  # A new folder holds no run.
+  folder.write_json("dataset.json", dataset.describe())
+  check_same_data(folder, dataset)
+  other = dataclasses.replace(dataset, fingerprint="1")
+  message = re.escape(f"the run in {tmp_path} was started on other data of the name 'small'")
+  with pytest.raises(RunError, match=rf"{message} \(fingerprint 0, now 1\); use another"):
+    check_same_data(folder, other)
+
+
+def test_a_stand_in_is_said_in_a_box(tmp_path):
+  run = small_run.run_of(tmp_path)
+  run.warn_of_stand_in()
+  assert run.console.lines == []
+  dataset = dataclasses.replace(run.dataset, stand_in_for="mnist")
+  dataclasses.replace(run, dataset=dataset).warn_of_stand_in()
+  first, second, third, last = run.console.lines[0].splitlines()
+  assert first == last == "!" * len(second)
+  assert "mnist could not be had: this run trains on small INSTEAD." in second
+  assert "Its results say nothing about mnist." in third
+
+
+def test_an_opened_run_knows_its_data_and_its_length(digits_dir, tmp_path):
+  c = small.config_of(data__name="digits", data__data_dir=str(digits_dir), num_epochs=2.0)
+  c.data.validation_examples = 300
+  with Workdir(tmp_path / "run").claim(c) as folder:
+    run = open_run(c, folder, small_run.Lines())
+  assert (run.config, run.folder, run.dataset.name) == (c, folder, "digits")
+  assert run.timetable == Timetable(75, 150, 75, 0)
+  assert (run.spec.num_train, run.spec.image_shape) == (1200, (28, 28, 1))
+  assert run.environment["devices"]
+  assert any("digits" in line for line in run.console.lines)
+  assert folder.read_json("dataset.json") == run.dataset.describe()
+  assert folder.config() == c
+  assert run.about() == {"config": c.to_dict(), "environment": run.environment}
+
+
+def test_a_config_that_does_not_fit_leaves_nothing(digits_dir, tmp_path):
+  c = small.config_of(data__name="digits", data__data_dir=str(digits_dir), batch_size=1600)
+  c.data.validation_examples = 0
+  with pytest.raises(UsageError, match="larger than"), Workdir(tmp_path / "run").claim(c) as folder:
+    open_run(c, folder, small_run.Lines())
+  assert not (tmp_path / "run").exists()

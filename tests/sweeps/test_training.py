@@ -1,0 +1,62 @@
+"""The training of populations: killed and resumed, interrupted, diverged."""
+
+import signal
+import time
+
+import processes
+import pytest
+import sweeping
+
+from mnist_mlp.sweeps import engines, leaderboard
+from mnist_mlp.sweeps.member import Member
+from mnist_mlp.sweeps.plan import Options
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_goes_on_to_the_same_table(swept, tmp_path, digits_dir):
+  own = tmp_path / "w"
+  arguments = ("--engine=vmap", "--save_every_seconds=0")
+  with sweeping.running(swept.path, own, digits_dir, *arguments) as (process, output):
+    saved = own / "populations"
+    processes.wait_for(lambda: list(saved.glob("*/checkpoints/48/*")), process, output)
+  assert not list(own.glob("members/*/result.json"))
+  sweep, lines = sweeping.open_sweep(swept.points, own)
+  engines.run(sweep, sweep.members, Options(engine="vmap"))
+  leaderboard.write(own, sweep.members)
+  assert not any("of 5 runs | step 24/72" in line for line in lines), "an epoch was repeated"
+  assert any("of 5 runs | step 72/72" in line for line in lines)
+  assert sweeping.content(own) == sweeping.content(swept.folder)
+  for member in sweep.members:
+    assert member.folder.metrics() == Member(member.point, swept.folder).folder.metrics()
+
+
+@pytest.mark.slow
+def test_a_sweep_interrupted_by_sigterm_says_so_and_is_saved(swept, tmp_path, digits_dir):
+  own = tmp_path / "w"
+  arguments = ("--engine=vmap", "--points=0:4", "--config.num_epochs=10000")
+  with sweeping.running(swept.path, own, digits_dir, *arguments) as (process, output):
+    processes.wait_for(lambda: "step 24/" in output.read_text(), process, output)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+  said = output.read_text()
+  assert "interrupted by SIGTERM after step" in said
+  assert f"resume with: python -m mnist_mlp.sweep --config={swept.path} --workdir={own} " in said
+  assert "Traceback" not in said
+  (population,) = (own / "populations").iterdir()
+  assert list(population.glob("checkpoints/[0-9]*"))
+
+
+def test_a_population_that_diverged_ends_at_once(tmp_path, digits_dir):
+  path = sweeping.sweep_file(
+    tmp_path,
+    """
+def sweep():
+  return sweeps.grid({"optimizer.learning_rate": [1e30, 1e29]})
+""",
+    base="c.optimizer.name, c.num_epochs = 'sgd', 1e6",
+  )
+  start = time.monotonic()
+  _, rows = sweeping.train(sweeping.load(path, digits_dir), tmp_path / "w")
+  assert [row["status"] for row in rows] == ["diverged"] * 2
+  assert not list((tmp_path / "w" / "populations").iterdir())
+  assert time.monotonic() - start < 100  # of hours

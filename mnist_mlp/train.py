@@ -29,7 +29,7 @@ from mnist_mlp.run import environment
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import Console
 from mnist_mlp.run.loop import Chunk, Loop, Pace, measured
-from mnist_mlp.run.profile import TracedOnce
+from mnist_mlp.run.profile import ProfiledOnce
 from mnist_mlp.run.result import Ending, best_of, result_of
 from mnist_mlp.run.run import Run, open_run
 from mnist_mlp.run.workdir import Workdir
@@ -63,7 +63,7 @@ def train_and_evaluate(
       trainer = Trainer(run)
       first_step = _restore(run, trainer, checkpoints)
       if folder.result() is None:
-        dispatch = TracedOnce(trainer.dispatch, run) if profile else trainer.dispatch
+        dispatch = ProfiledOnce(trainer.dispatch, run) if profile else trainer.dispatch
         loop = Loop(dispatch, run.timetable, trainer.pace, first_step)
         _train(run, trainer, loop, checkpoints)
       return trainer.state
@@ -122,7 +122,7 @@ class Trainer:
     def place(values, *splits):
       return initialize(values), TrainMetrics.empty(), *splits
 
-    self.state, self._no_metrics, self._train, self._validation = place(
+    self.state, self._no_metrics, self._train_split, self._validation_split = place(
       traced(run.config), run.dataset.train, validation
     )
     self.metrics = self._no_metrics  # of the steps since the last evaluation
@@ -133,16 +133,16 @@ class Trainer:
     """Starts the next steps on the device, then evaluation and copies. Waits for nothing."""
     config, timetable = self._run.static, self._run.timetable
     self.state, metrics = steps.train_chunk(
-      self.state, self.metrics, self._train, config=config, length=length
+      self.state, self.metrics, self._train_split, config=config, length=length
     )
     chunk = Chunk(step + length.num_steps, length.num_steps, metrics)
     self.metrics = metrics
     if timetable.evaluates_at(chunk.step):
       self.metrics = self._no_metrics
-      if self._validation:
-        chunk.validation = steps.evaluate(self.state, self._validation, config=config)
+      if self._validation_split:
+        chunk.validation = steps.evaluate(self.state, self._validation_split, config=config)
     if timetable.saves_at(chunk.step):
-      chunk.norms = steps.norms(self.state, self._train, config=config)
+      chunk.norms = steps.norms(self.state, self._train_split, config=config)
       chunk.schedule = self._schedule(np.int32(chunk.step))
       chunk.snapshot = snapshot((self.state, self.metrics))
     return chunk

@@ -21,7 +21,7 @@ from mnist_mlp.core.spec import DataSpec
 from mnist_mlp.core.traced import Traced, traced
 
 # What a random draw is for: the second argument of `random_key`.
-PARAMS, ORDER, NOISE, AUGMENT = range(4)
+PARAMS, ORDER, DROPOUT, AUGMENT = range(4)
 
 
 class TrainState(train_state.TrainState):

@@ -17,7 +17,14 @@ from mnist_mlp.core.metrics import EvalMetrics, TrainMetrics
 from mnist_mlp.core.optimizer import project_max_norm
 from mnist_mlp.core.sharding import split_over_devices
 from mnist_mlp.core.spec import Examples
-from mnist_mlp.core.state import AUGMENT, NOISE, ORDER, TrainState, evaluation_variables, random_key
+from mnist_mlp.core.state import (
+  AUGMENT,
+  DROPOUT,
+  ORDER,
+  TrainState,
+  evaluation_variables,
+  random_key,
+)
 
 
 class Gradient(NamedTuple):
@@ -98,7 +105,7 @@ def _forward(params, state, batch, config):
     train=True,
     dropout=s["dropout"] if c.dropout else None,
     input_dropout=s["input_dropout"] if c.input_dropout else None,
-    rngs={"dropout": random_key(state.seed, NOISE, state.step)},
+    rngs={"dropout": random_key(state.seed, DROPOUT, state.step)},
     mutable=["batch_stats"],
   )
   correct = jnp.argmax(logits, -1) == batch.labels

@@ -9,7 +9,7 @@ from mnist_mlp.run.loop import Chunk
 from mnist_mlp.run.run import Run
 
 
-class TracedOnce:
+class ProfiledOnce:
   """Dispatches chunks like the function that it is given, one of them under JAX's profiler.
 
   A trace of the first chunk would show little but compilation, so the second chunk is traced. If

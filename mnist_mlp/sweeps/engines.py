@@ -63,7 +63,7 @@ def _train_in_rungs(
   sweep: Sweep, members: Sequence[Member], engine: Engine, options: Options
 ) -> None:
   """Trains to each rung of successive halving, stops the losers there, and trains the rest."""
-  contestants = list(members)
+  remaining = list(members)
   shares = halving.rungs(sweep, members, options.halving)
   if options.halving and not shares:
     sweep.console.line(
@@ -71,10 +71,10 @@ def _train_in_rungs(
       "(seeds do not count) and as many evaluations"
     )
   for share in [*shares, 1.0]:
-    populations = sweep.populations(contestants, engine.largest(len(contestants)))
+    populations = sweep.populations(remaining, engine.largest(len(remaining)))
     engine.train(sweep, Plan.of(sweep, populations, share, options))
     if share < 1.0:
-      contestants = halving.halve(sweep, contestants, share, options.halving)
+      remaining = halving.halve(sweep, remaining, share, options.halving)
 
 
 def _train_with_stops(

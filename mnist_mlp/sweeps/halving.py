@@ -20,23 +20,23 @@ from mnist_mlp.sweeps.population import Population
 from mnist_mlp.sweeps.sweep import Sweep, alike
 
 
-def rungs(sweep: Sweep, members: Sequence[Member], rate: int) -> list[float]:
-  """Returns the shares of a run's length at which one setting in `rate` goes on, ascending.
+def rungs(sweep: Sweep, members: Sequence[Member], factor: int) -> list[float]:
+  """Returns the shares of a run's length at which one setting in `factor` goes on, ascending.
 
-  There are none if `rate` is 0, or if there are too few settings or evaluations for it.
+  There are none if `factor` is 0, or if there are too few settings or evaluations for it.
   """
-  if not rate:
+  if not factor:
     return []
   timetables = [group.timetable for group in map(sweep.group, members)]
   evaluations = min(t.total_steps / t.eval_every for t in timetables)
   settings = len(alike(members, setting_id))
   # With less than one evaluation, there would be nothing to go by.
-  most = min(math.log(settings, rate), math.log(max(evaluations, 1), rate)) + 1e-9
-  return [float(rate) ** -k for k in range(int(most), 0, -1)]
+  most = min(math.log(settings, factor), math.log(max(evaluations, 1), factor)) + 1e-9
+  return [float(factor) ** -k for k in range(int(most), 0, -1)]
 
 
-def halve(sweep: Sweep, contestants: Sequence[Member], share: float, rate: int) -> list[Member]:
-  """Stops all settings but the best one in `rate`; returns the members of those that go on.
+def halve(sweep: Sweep, remaining: Sequence[Member], share: float, factor: int) -> list[Member]:
+  """Stops all settings but the best one in `factor`; returns the members of those that go on.
 
   Settings are compared by their means over seeds. The choice depends only on what the members'
   metrics say of the rung, so that a sweep that was killed and started again chooses as before.
@@ -46,14 +46,14 @@ def halve(sweep: Sweep, contestants: Sequence[Member], share: float, rate: int) 
     steps = [sweep.group(member).timetable.evaluation_after(share) for member in setting]
     return sum(map(_accuracy, setting, steps)) / len(setting)
 
-  ranking = sorted(alike(contestants, setting_id), key=mean, reverse=True)
-  winners = ranking[: math.ceil(len(ranking) / rate)]
+  ranking = sorted(alike(remaining, setting_id), key=mean, reverse=True)
+  winners = ranking[: math.ceil(len(ranking) / factor)]
   going_on = [member for setting in winners for member in setting]
-  stop(sweep, contestants, [member for member in contestants if member not in going_on])
+  stop(sweep, remaining, [member for member in remaining if member not in going_on])
   sweep.console.line(
-    f"after {100 * share:.3g}% of the training, {len(going_on)} of {len(contestants)} runs go on"
+    f"after {100 * share:.3g}% of the training, {len(going_on)} of {len(remaining)} runs go on"
   )
-  return [member for member in contestants if member in going_on]
+  return [member for member in remaining if member in going_on]
 
 
 def _accuracy(member: Member, step: int) -> float:

@@ -41,7 +41,7 @@ def test_keys_of_different_purposes_and_indices_differ():
   keys = {
     tuple(np.asarray(jax.random.key_data(state_lib.random_key(np.uint32(seed), purpose, index))))
     for seed in (0, 1)
-    for purpose in (state_lib.PARAMS, state_lib.ORDER, state_lib.NOISE, state_lib.AUGMENT)
+    for purpose in (state_lib.PARAMS, state_lib.ORDER, state_lib.DROPOUT, state_lib.AUGMENT)
     for index in (0, 1, 2)
   }
   assert len(keys) == 2 * 4 * 3

@@ -6,7 +6,7 @@ import small_run
 from mnist_mlp.core.steps import ChunkLength
 from mnist_mlp.run.environment import StopSignals
 from mnist_mlp.run.loop import Chunk, Loop, Pace
-from mnist_mlp.run.profile import TracedOnce
+from mnist_mlp.run.profile import ProfiledOnce
 
 
 def trained(path, limit, step=0, **changes):
@@ -19,7 +19,7 @@ def trained(path, limit, step=0, **changes):
 
   pace = Pace(1, 1)
   pace.limit = limit
-  loop = Loop(TracedOnce(dispatch, run), run.timetable, pace, step)
+  loop = Loop(ProfiledOnce(dispatch, run), run.timetable, pace, step)
   chunks = list(loop.chunks(run.timetable.total_steps, StopSignals()))
   assert [chunk.step for chunk in chunks] == [stop for _, stop in dispatched]
   return dispatched, run.console.lines
@@ -54,5 +54,5 @@ def test_the_only_chunk_is_traced(tmp_path):
 def test_a_single_chunk_is_passed_through_before_the_second(tmp_path):
   run = small_run.run_of(tmp_path, num_steps=8)
   chunk = Chunk(2, 2, jnp.int32(0))
-  assert TracedOnce(lambda step, length: chunk, run)(0, ChunkLength(1, 2)) is chunk
+  assert ProfiledOnce(lambda step, length: chunk, run)(0, ChunkLength(1, 2)) is chunk
   assert not run.console.lines and not traces(tmp_path)

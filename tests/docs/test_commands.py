@@ -71,13 +71,13 @@ def train(command):
   """Runs the command, and then the one that it prints for going on, which finds a finished run."""
   output = shell(f"{command} {SHORT}")
   assert re.search(r"^test: \d+\.\d+% error, \d+ of all 297 images", output, re.MULTILINE)
-  (again,) = re.findall(r"^this run again, or the rest of it:  (.*)", output, re.MULTILINE)
+  (again,) = re.findall(r"^this run again, from where it stands:  (.*)", output, re.MULTILINE)
   assert "is finished: " in shell(again)
   return output
 
 
 def train_and_trace(command):
-  assert "traced steps" in train(f"{command} --config.eval_every_steps=7")
+  assert "profiled steps" in train(f"{command} --config.eval_every_steps=7")
   assert list(Path("runs").glob("*/plugins/profile/*/*"))
 
 
@@ -298,7 +298,7 @@ KNOWN = {
   ("docs/sweeps.md", ""): [
     ("python -m mnist_mlp.sweep --config=configs/sweep_learning_rate.py --workdir=runs/lr", sweep),
     (
-      "from mnist_mlp import config, sweeps\n\ndef get_config():\n  return config.default()\n\n"
+      "from mnist_mlp import config, sweeps\n\n\ndef get_config():\n  return config.default()\n\n\n"
       'def sweep():\n  return sweeps.grid({"optimizer.learning_rate": [1e-3, 1e-2], '
       '"seed": range(3)})\n',
       sweep_a_file,
@@ -338,7 +338,8 @@ def test_the_commands_of_a_section_work(place, tmp_path, monkeypatch, digits_dir
   for name in ("configs", "mnist_mlp", "scripts", "tests", "pyproject.toml", "README.md"):
     (tmp_path / name).symlink_to(ROOT / name)
   monkeypatch.chdir(tmp_path)
-  monkeypatch.setenv("TFDS_DATA_DIR", str(digits_dir))
+  shutil.copytree(digits_dir, tmp_path / "data")  # Own files are prepared beside the digits.
+  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
   monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
   for name in [name for name in os.environ if name.startswith("PYTEST_")]:
     monkeypatch.delenv(name)

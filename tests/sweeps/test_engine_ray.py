@@ -122,7 +122,7 @@ def test_a_sweep_survives_the_loss_of_a_node(tmp_path, digits_dir, mark):
       print("kill", file=cluster.stdin, flush=True)
       assert "killed" in cluster.stdout.readline()
       assert not list(own.glob("members/*/result.json")), "the node was killed too late"
-      assert sweep.wait(300) == 0, output.read_text()
+      assert sweep.wait(600) == 0, output.read_text()
   finally:
     cluster.communicate("end\n", timeout=60)
   sweeping.train(sweeping.load(path, digits_dir), tmp_path / "local", max_members=2)
@@ -147,7 +147,7 @@ def sweep():
     base="c.num_epochs = 8.0",
   )
   done = sweeping.run(
-    path, tmp_path / "w", digits_dir, "--engine=ray", "--halving=2", RAY_TEST=mark
+    path, tmp_path / "w", digits_dir, "--engine=ray", "--halving=2", timeout=600, RAY_TEST=mark
   )
   assert done.returncode == 0, done.stderr
   rows = sweeping.content(tmp_path / "w")[1]["runs"]
@@ -173,7 +173,7 @@ def sweep():
     base="c.num_epochs = 1.0",
   )
   done = sweeping.run(
-    path, tmp_path / "w", digits_dir, "--engine=ray", "--halving=2", RAY_TEST=mark
+    path, tmp_path / "w", digits_dir, "--engine=ray", "--halving=2", timeout=600, RAY_TEST=mark
   )
   assert done.returncode == 0, done.stderr
   rows = sweeping.content(tmp_path / "w")[1]["runs"]

@@ -15,13 +15,14 @@ COMMANDS = {"main", "sweep", "predict", "evaluate"}  # a fork may delete some
 # single modules of a room.
 ALLOWED = {
   "errors": set(),
-  "config": {"errors"},
+  "paths": {"errors"},
+  "config": {"paths", "errors"},
   "core": {"config", "errors"},
-  "data": {"core.spec", "config", "errors"},
-  "run": {"core", "data", "config", "errors"},
-  "train": {"run", "core", "data", "config", "errors"},
-  "sweeps": {"train", "run", "core", "data", "config", "errors"},
-  "inference": {"train", "run", "core", "data", "config", "errors"},
+  "data": {"core.spec", "config", "paths", "errors"},
+  "run": {"core", "data", "config", "paths", "errors"},
+  "train": {"run", "core", "data", "config", "paths", "errors"},
+  "sweeps": {"train", "run", "core", "data", "config", "paths", "errors"},
+  "inference": {"train", "run", "core", "data", "config", "paths", "errors"},
 }
 # Besides commands: what a worker process of a sweep starts.
 MAY_IMPORT_CLI = {"sweeps.engine_processes"}

@@ -23,6 +23,8 @@ class Field(NamedTuple):
   # tuple: the interval of each element. Of a string: the choices, or None for any string.
   allowed: str | list[str] | None
   meaning: str  # with the unit
+  # What it means that a config of an earlier version lacks the field; None: each has it.
+  before: Any = None
 
 
 _STEPS = "[0, 2147483647]"  # an int32 counts steps
@@ -313,29 +315,8 @@ def unflatten(flat: Mapping[str, Any]) -> ConfigDict:
 
 
 def to_json(config: ConfigDict) -> str:
-  """Returns the config as indented JSON, which `from_json` reads back equal."""
+  """Returns the config as indented JSON, which `run.config_json.from_json` reads back equal."""
   return json.dumps(config.to_dict(), indent=2, allow_nan=False) + "\n"
-
-
-def from_json(text: str) -> ConfigDict:
-  """Returns the locked, validated config written by `to_json`.
-
-  Raises:
-    UsageError: the text is not JSON, or not a config of this schema.
-  """
-  try:
-    tree = json.loads(text)
-  except json.JSONDecodeError as error:
-    raise UsageError(f"the config is not valid JSON: {error}") from error
-  if not isinstance(tree, dict):
-    raise UsageError("the config is not a JSON object")
-  return validate(ConfigDict(_lists_to_tuples(tree)).lock())
-
-
-def _lists_to_tuples(value: Any) -> Any:
-  if isinstance(value, dict):
-    return {key: _lists_to_tuples(item) for key, item in value.items()}
-  return tuple(value) if isinstance(value, list) else value
 
 
 def differences(old: ConfigDict, new: ConfigDict) -> str:

@@ -30,7 +30,8 @@ from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import Console
 from mnist_mlp.run.loop import Chunk, Loop, Pace, measured
 from mnist_mlp.run.profile import ProfiledOnce
-from mnist_mlp.run.result import Ending, best_of, result_of
+from mnist_mlp.run.result import Ending, result_of
+from mnist_mlp.run.resuming import resume
 from mnist_mlp.run.run import Run, open_run
 from mnist_mlp.run.workdir import Workdir
 
@@ -61,7 +62,8 @@ def train_and_evaluate(
     run = open_run(config, folder, Console())
     with Checkpoints(folder.path / "checkpoints", report=run.console.line) as checkpoints:
       trainer = Trainer(run)
-      first_step = _restore(run, trainer, checkpoints)
+      new = trainer.state, trainer.metrics
+      first_step, (trainer.state, trainer.metrics) = resume(run, new, checkpoints)
       if folder.result() is None:
         dispatch = ProfiledOnce(trainer.dispatch, run) if profile else trainer.dispatch
         loop = Loop(dispatch, run.timetable, trainer.pace, first_step)
@@ -99,7 +101,7 @@ def _train(run: Run, trainer: "Trainer", loop: Loop, checkpoints: Checkpoints) -
           f" after step {loop.step} of {total_steps}; the state is saved in {run.folder.path}"
         )
     metrics, logits = trainer.test()  # Meanwhile the last checkpoint is saved.
-    best = best_of(run, checkpoints.best_step())
+    best = checkpoints.best()
     test = reporter.test(metrics, logits, trainer.evaluated_params(), best)
     checkpoints.wait()
   # A resumed run does not know how long the starts before it took.
@@ -158,24 +160,6 @@ class Trainer:
   def evaluated_params(self) -> Any:
     """Returns the parameters that are evaluated: the weights, or an average of them."""
     return evaluation_variables(self.state, self._run.config)["params"]
-
-
-def _restore(run: Run, trainer: Trainer, checkpoints: Checkpoints) -> int:
-  """Restores the last checkpoint and cuts metrics.jsonl there; returns its step, 0 without one."""
-  restored = checkpoints.restore_latest((trainer.state, trainer.metrics))
-  step = 0
-  if restored is not None:
-    step, (trainer.state, trainer.metrics) = restored
-    before = run.folder.read_json("environment.json") or {}
-    changed = environment.changes(before, run.environment)
-    if changed:
-      run.console.line(
-        f"warning: the last bits of the results may change, because these changed: {changed}"
-      )
-  if run.folder.result() is None:
-    run.folder.truncate_metrics(step)
-    run.folder.write_json("environment.json", run.environment)
-  return step
 
 
 def _diverged(step: int, checkpoints: Checkpoints) -> RunError:

@@ -1,4 +1,4 @@
-"""Checks of a config, its JSON, and what is computed from it."""
+"""Checks of a config, and what is computed from it."""
 
 import math
 import re
@@ -37,40 +37,6 @@ def test_default_is_valid_locked_and_fresh():
     c.sead = 1
   c.model.features = (3,)
   assert config.default().model.features == (512, 512)
-
-
-def test_json_reads_back_equal():
-  c = config.default()
-  c.seed = 2**32 - 1
-  c.model.features = (7, 5, 3)
-  c.optimizer.learning_rate = 0.1 + 0.2
-  c.data.data_dir = 'ä "quoted" folder'
-  c.ema.evaluate = False
-  back = config.from_json(config.to_json(c))
-  assert config.flatten(back) == config.flatten(c)
-  assert {k: type(v) for k, v in config.flatten(back).items()} == {
-    k: type(v) for k, v in config.flatten(c).items()
-  }
-  assert config.differences(c, back) == ""
-  assert config.to_json(back) == config.to_json(c)
-  assert back.is_locked
-  c.model.features = ()
-  assert config.from_json(config.to_json(c)).model.features == ()
-
-
-@pytest.mark.parametrize(
-  ("text", "part"),
-  [
-    ("{", "not valid JSON"),
-    ("", "not valid JSON"),
-    ("[1]", "not a JSON object"),
-    ("{}", " is missing; start from mnist_mlp.config.default()"),
-    ('{"sed": 1}', "config.sed is not a field; did you mean 'seed'?"),
-  ],
-)
-def test_json_that_is_no_config(text, part):
-  with pytest.raises(UsageError, match=re.escape(part)):
-    config.from_json(text)
 
 
 @pytest.mark.parametrize(

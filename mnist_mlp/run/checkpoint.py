@@ -1,15 +1,17 @@
 """Orbax checkpoints: saved without waiting, the last two and the best kept, verified on restore.
 
 A checkpoint is a folder `<step>/` with two items: `state`, a pytree of arrays, and `about`, JSON.
-`about` holds the config and a digest of the arrays: Orbax itself restores damaged arrays without a
-word.
+`about` holds what belongs to them, such as the config, and digests of both: Orbax itself restores
+damaged arrays without a word.
+
+A checkpoint is flushed to the disk before the next one is begun, so before older ones are removed.
 """
 
 import contextlib
-import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ import jax
 import numpy as np
 from etils import epy
 
-from mnist_mlp.errors import RunError
+from mnist_mlp.errors import RunError, UserError
+from mnist_mlp.run import digests, durable
+from mnist_mlp.run.literal import plain_name
 
 with epy.lazy_imports():  # A new run needs Orbax only once its device computes already.
   import orbax.checkpoint as ocp
@@ -42,6 +46,10 @@ class Checkpoints:
     self.folder = Path(folder).absolute()
     self._report = report
     self._opened: Any = None  # Orbax's manager, once it is needed
+    self._resources = contextlib.ExitStack()  # of the manager
+    self._settler = ThreadPoolExecutor(max_workers=1)
+    self._settling: Future | None = None  # the end of the last save, and what comes after it
+    self._read_back = False  # whether a checkpoint of this process was read back
     try:
       self.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -64,7 +72,7 @@ class Checkpoints:
       ]
     )
     return ocp.CheckpointManager(
-      self.folder,
+      self._resources.enter_context(plain_name(self.folder)),
       options=ocp.CheckpointManagerOptions(
         preservation_policy=policies,
         best_fn=_accuracy,
@@ -82,8 +90,10 @@ class Checkpoints:
   def __exit__(self, *_: Any) -> None:
     """Waits for the last save; raises a RunError if it failed."""
     if self._opened:
-      with self._saving():
-        self._opened.close()
+      with self._resources, self._settler:
+        self.wait()
+        with self._saving():
+          self._opened.close()
 
   def save(
     self, step: int, tree: Any, about: Mapping[str, Any], accuracy: float | None = None
@@ -99,6 +109,7 @@ class Checkpoints:
     Raises:
       RunError: this save, or the one before it, failed.
     """
+    self.wait()
     if step in self.steps():
       return
     tree = jax.tree.map(np.asarray, tree)
@@ -107,22 +118,41 @@ class Checkpoints:
       self._manager.save(
         step,
         args=ocp.args.Composite(
-          state=ocp.args.StandardSave(tree),
-          about=ocp.args.JsonSave({**about, "digest": digest(tree)}),
+          state=ocp.args.StandardSave(tree), about=ocp.args.JsonSave(digests.sealed(about, tree))
         ),
         metrics={_METRIC: accuracy},
       )
+    shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
+    self._settling = self._settler.submit(self._settle, step, shapes)
 
   def wait(self) -> None:
-    """Returns when all saves are on disk; raises a RunError if one failed."""
-    if self._opened:
+    """Returns when all saves are flushed to the disk; raises a RunError if one failed."""
+    if self._settling:
+      settling, self._settling = self._settling, None
       with self._saving():
-        self._opened.wait_until_finished()
+        try:
+          settling.result()
+        finally:  # Orbax raises an error anew until its caller's own thread has seen it.
+          self._opened.wait_until_finished()
+
+  def _settle(self, step: int, template: Any) -> None:
+    """Waits for a save, flushes it, and reads it back if it is the first one of this process."""
+    self._opened.wait_until_finished()
+    durable.sync_tree(self.folder / str(step))
+    durable.sync_folder(self.folder)
+    if not self._read_back:  # What cannot be read is to be noticed now, not at the end.
+      try:
+        self.restore(step, template)
+      except RunError as error:
+        raise RunError(f"what was just saved cannot be read back: {error}") from error
+      self._read_back = True
 
   @contextlib.contextmanager
   def _saving(self) -> Iterator[None]:
     try:
       yield
+    except UserError:
+      raise
     except Exception as error:  # Orbax raises whatever its parts raise.
       raise RunError(f"cannot save a checkpoint in {self.folder}: {_reason(error)}") from error
 
@@ -134,13 +164,12 @@ class Checkpoints:
     """Returns the saved steps, ascending."""
     return sorted(self._manager.all_steps())
 
-  def best_step(self) -> int | None:
-    """Returns the step of the best validation accuracy, the latest of equals; None without one."""
+  def best(self) -> dict[str, Any] | None:
+    """Returns step and accuracy of the best validation, the latest of equals; None without one."""
     self.wait()
     step = self._manager.best_step()
-    if step is None or _accuracy(self._manager.metrics(step)) == -math.inf:
-      return None
-    return step
+    accuracy = -math.inf if step is None else _accuracy(self._manager.metrics(step))
+    return None if accuracy == -math.inf else {"step": step, "accuracy": accuracy}
 
   def restore(self, step: int, template: Any) -> Any:
     """Returns the tree saved at `step`.
@@ -155,6 +184,11 @@ class Checkpoints:
     return _restore(
       lambda args: self._manager.restore(step, args=args), self.folder / str(step), template
     )
+
+  def about(self, step: int) -> dict[str, Any]:
+    """Returns what was saved beside the tree of a step that was restored."""
+    about = self._manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore())).about
+    return digests.opened(about)
 
   def restore_latest(self, template: Any) -> tuple[int, Any] | None:
     """Returns (step, tree) of the last checkpoint that is whole, or None if there never was one.
@@ -242,8 +276,8 @@ def _find(folder: Path, best: bool) -> int:
 
 
 def _read(path: Path, template: Any) -> Any:
-  with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-    return _restore(lambda args: checkpointer.restore(path, args=args), path, template)
+  with plain_name(path) as name, ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+    return _restore(lambda args: checkpointer.restore(name, args=args), path, template)
 
 
 def _restore(restore: Callable[[Any], Any], path: Path, template: Any) -> Any:
@@ -253,10 +287,10 @@ def _restore(restore: Callable[[Any], Any], path: Path, template: Any) -> Any:
     restored = restore(
       ocp.args.Composite(state=ocp.args.StandardRestore(abstract), about=ocp.args.JsonRestore())
     )
-    expected = restored.about["digest"]
+    whole = digests.is_whole(restored.about, restored.state)
   except Exception as error:  # Whatever Orbax trips over, the file is of no use.
     raise RunError(f"the checkpoint {path} is damaged: {_reason(error)}") from error
-  if digest(restored.state) != expected:
+  if not whole:
     raise RunError(f"the checkpoint {path} is damaged: its digest differs")
   # If shapes differ, Orbax restores what was saved without a word.
   saved, wanted = (
@@ -285,13 +319,3 @@ def _metrics(path: Path) -> dict[str, float] | None:
 
 def _accuracy(metrics: Mapping[str, float] | None) -> float:
   return (metrics or {}).get(_METRIC, -math.inf)
-
-
-def digest(tree: Any) -> str:
-  """Returns the SHA-256, hexadecimal, of all leaves: their paths, dtypes, shapes and bytes."""
-  sha = hashlib.sha256()
-  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-    array = np.asarray(leaf)
-    sha.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
-    sha.update(array.reshape(-1).view(np.uint8).data)  # Some dtypes, like bfloat16, lack a buffer.
-  return sha.hexdigest()

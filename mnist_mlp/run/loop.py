@@ -58,6 +58,10 @@ class Timetable:
     """Returns the first step from `step` on, `step` included, at which the run is evaluated."""
     return min(-(-step // self.eval_every) * self.eval_every, self.total_steps)
 
+  def evaluations_until(self, step: int) -> int:
+    """Returns how many evaluations there are up to a step."""
+    return step // self.eval_every + (step == self.total_steps and step % self.eval_every > 0)
+
   def evaluation_after(self, share: float) -> int:
     """Returns the first step at which the run is evaluated, after a share of the run."""
     return self.evaluation_from(round(share * self.total_steps))

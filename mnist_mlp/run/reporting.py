@@ -132,7 +132,7 @@ class Reporter:
       row.update({f"{split}/{name}": float(value) for name, value in values.items()})
     peak = self._config.optimizer.learning_rate
     row["train/learning_rate"] = peak * row.pop("train/schedule")
-    self._run.folder.append_metrics(row)
+    self._run.folder.history.add(row)
     self._measure_rate(step)
     scalars = {name: value for name, value in row.items() if name not in ("step", "epoch")}
     self._writer.write_scalars(step, {**scalars, "train/examples_per_second": self.rate})

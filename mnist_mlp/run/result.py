@@ -18,8 +18,9 @@ class Ending(NamedTuple):
 
 def result_of(run: Run, ending: Ending) -> dict[str, Any]:
   """Returns what result.json holds: the results, and the data and versions that gave them."""
-  last = run.folder.metrics()[-1]
   timetable = run.timetable
+  # An old run whose rows were lost may have none of its last step.
+  last = next((row for row in run.folder.history.rows if row["step"] == timetable.total_steps), {})
   return {
     "dataset": run.dataset.describe(),
     "steps": timetable.total_steps,
@@ -35,13 +36,5 @@ def result_of(run: Run, ending: Ending) -> dict[str, Any]:
   }
 
 
-def _of_split(row: Mapping[str, Any], split: str) -> dict[str, float]:
-  return {name: row[f"{split}/{name}"] for name in ("loss", "accuracy")}
-
-
-def best_of(run: Run, step: int | None) -> dict[str, Any] | None:
-  """Returns the best validation as result.json holds it, for the step of the best checkpoint."""
-  if step is None:
-    return None
-  rows = {row["step"]: row for row in run.folder.metrics()}
-  return {"step": step, "accuracy": rows[step]["validation/accuracy"]}
+def _of_split(row: Mapping[str, Any], split: str) -> dict[str, float | None]:
+  return {name: row.get(f"{split}/{name}") for name in ("loss", "accuracy")}

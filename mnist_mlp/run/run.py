@@ -42,7 +42,12 @@ class Run:
 
   def about(self) -> dict[str, Any]:
     """Returns what is kept beside the state in a checkpoint."""
-    return {"config": self.config.to_dict(), "environment": self.environment}
+    return {
+      "config": self.config.to_dict(),
+      "environment": self.environment,
+      "fingerprint": self.dataset.fingerprint,
+      "rows": self.folder.history.rows,
+    }
 
   def warn_of_stand_in(self) -> None:
     """Says in a box that the data are not the ones asked for, if that is so."""

@@ -13,9 +13,11 @@ result.json       written last; where there is one, the run is finished
 import contextlib
 import errno
 import fcntl
+import functools
 import itertools
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +26,23 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mnist_mlp import config as config_lib
-from mnist_mlp.errors import HeldError, RunError, UsageError
+from mnist_mlp.errors import HeldError, RunError, UsageError, listing
+from mnist_mlp.paths import expand
+from mnist_mlp.run import durable
+from mnist_mlp.run.config_json import from_json
+from mnist_mlp.run.history import History, finite
+
+# Where the data lie is no part of what a run is: what they are is, and dataset.json says it.
+_PLACES = ("data_dir", "manual_dir", "files")
+_SHOWN = 3  # runs that a message names
+# What is read of a JSON file, by its dotted name.
+_REQUIRED: dict[str, dict[str, type]] = {
+  "dataset.json": {"name": str, "fingerprint": str},
+  "environment.json": {"packages": dict},
+  "result.json": {"steps": int, "dataset.name": str, "test.error_percent": float},
+  "stopped.json": {"status": str, "step": int},
+  "members.json": {"members": list},
+}
 
 
 @contextlib.contextmanager
@@ -34,13 +52,13 @@ def chosen(path: str | None, name: str) -> Iterator[Path]:
   A new folder that is still empty at the end is removed again.
 
   Raises:
-    UsageError: the path is empty.
+    UsageError: the path is empty, or names an unknown home folder.
     RunError: the new folder cannot be made.
   """
   if path == "":
     raise UsageError("--workdir is empty; name a folder, or leave it out for a new one")
   if path is not None:
-    yield Path(path)
+    yield expand(path)
     return
   folder = _new_folder(Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
   try:
@@ -52,17 +70,17 @@ def chosen(path: str | None, name: str) -> Iterator[Path]:
 
 def _new_folder(path: Path) -> Path:
   """Makes the folder, or PATH-2, PATH-3, ... if others start within the same second."""
-  for number in itertools.count(1):
-    folder = path.with_name(f"{path.name}-{number}") if number > 1 else path
-    try:
-      folder.mkdir(parents=True)
-      break
-    except FileExistsError:
-      continue
-    except OSError as error:
-      raise RunError(
-        f"cannot make the folder {folder}: {error.strerror}; give a --workdir elsewhere"
-      ) from error
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+      folder = path.with_name(f"{path.name}-{number}") if number > 1 else path
+      with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+        break
+  except OSError as error:
+    raise RunError(
+      f"cannot make a folder in {path.parent}: {error.strerror}; give a --workdir elsewhere"
+    ) from error
   return folder
 
 
@@ -71,7 +89,8 @@ class Workdir:
 
   def __init__(self, path: str | os.PathLike):
     """Names the folder, without touching it."""
-    self.path = Path(path)
+    self.path = expand(path)
+    self.history = History(self.path / "metrics.jsonl")
     self._made = False  # whether this process made the folder
 
   @contextlib.contextmanager
@@ -81,12 +100,13 @@ class Workdir:
     If nothing was written by the end, a folder that this process made is removed again.
 
     Raises:
-      UsageError: the folder holds a run of another config.
+      UsageError: the folder holds a run of another config, or is a folder of runs.
       RunError: another process holds the folder, or it cannot be written.
     """
     self.check_config(config)
     with self.lock():
       self.check_config(config)  # Another process may have written one before the lock.
+      durable.remove_leftovers(self.path)
       try:
         yield self
       finally:
@@ -103,28 +123,39 @@ class Workdir:
         self.path.rmdir()
 
   def check_config(self, config: ConfigDict) -> None:
-    """Raises a UsageError that shows the difference if the folder holds another config."""
+    """Raises a UsageError if the folder holds a run of another config, or several runs."""
     held = self.config()
     if held is None:
+      self._check_not_of_runs()
       return
-    changes = config_lib.differences(held, config)
+    changes = changes_of_run(held, config)
     if changes:
       raise UsageError(
         f"the workdir {self.path} holds a run of another config ({changes}); "
         "use another --workdir, or the same config"
       )
 
+  def _check_not_of_runs(self) -> None:
+    if _runs_in(self.path / "members"):
+      raise UsageError(f"{self.path} is the folder of a sweep; give a --workdir of its own")
+    runs = _runs_in(self.path)
+    if runs:
+      raise UsageError(
+        f"{self.path} is a folder of runs, such as {listing(runs)}, and not itself a run; give a "
+        f"--workdir of its own, for example {self.path / 'NAME'}"
+      )
+
   def config(self) -> ConfigDict | None:
     """Returns the config of the run in this folder, if there is one."""
     path = self.path / "config.json"
     try:
-      text = path.read_text()
+      text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
       return None
     except (OSError, UnicodeDecodeError) as error:
       raise RunError(f"cannot read {path}: {error}") from error
     try:
-      return config_lib.from_json(text)
+      return from_json(text)
     except UsageError as error:
       raise UsageError(f"{path}: {error}; use another --workdir") from error
 
@@ -133,53 +164,35 @@ class Workdir:
     return self.read_json("result.json")
 
   def read_json(self, name: str) -> dict[str, Any] | None:
-    """Returns the content of a JSON file of the folder; None if it is not there.
+    """Returns the object in a JSON file of the folder; None if it is not there.
 
     Raises:
-      RunError: the file is not valid JSON.
+      RunError: the file is not valid JSON, or not what the program writes there.
     """
     path = self.path / name
     try:
-      return json.loads(path.read_text())
+      value = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
       return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
       raise RunError(f"{path} cannot be read: {error}; move it away to go on") from error
+    _check_content(path, value)
+    return value
 
   def write_json(self, name: str, value: Any) -> None:
-    """Writes a JSON file, all of it or nothing."""
-    self.write_text(name, json.dumps(value, indent=2) + "\n")
-
-  def write_text(self, name: str, text: str) -> None:
-    """Writes a text file, all of it or nothing."""
-    temporary = self.path / f".{name}.tmp"
-    try:
-      temporary.write_text(text)
-      temporary.replace(self.path / name)
-    except OSError as error:
-      raise RunError(f"cannot write {self.path / name}: {error.strerror}") from error
-
-  def append_metrics(self, row: dict[str, Any]) -> None:
-    """Adds a line to metrics.jsonl."""
-    path = self.path / "metrics.jsonl"
-    try:
-      with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-    except OSError as error:
-      raise RunError(f"cannot write {path}: {error.strerror}") from error
+    """Writes a JSON file, all of it or nothing. Numbers that are not finite become null."""
+    self.write_text(name, json.dumps(finite(value), indent=2, allow_nan=False) + "\n")
 
   def metrics(self) -> list[dict[str, Any]]:
-    """Returns the rows of metrics.jsonl, but for a last line that a crash cut short."""
-    rows = []
-    with contextlib.suppress(FileNotFoundError, ValueError):
-      for line in (self.path / "metrics.jsonl").read_bytes().splitlines():
-        rows.append(json.loads(line))
-    return rows
+    """Returns the rows of metrics.jsonl, but for what a crash cut short."""
+    return self.history.read()
 
-  def truncate_metrics(self, step: int) -> None:
-    """Drops the rows after `step`, from which the run goes on."""
-    rows = [row for row in self.metrics() if row["step"] <= step]
-    self.write_text("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+  def write_text(self, name: str, text: str) -> None:
+    """Writes a text file, all of it or nothing; it is on the disk then."""
+    try:
+      durable.write(self.path / name, text.encode())
+    except OSError as error:
+      raise RunError(f"cannot write {self.path / name}: {error.strerror}") from error
 
   @contextlib.contextmanager
   def lock(self) -> Iterator[None]:
@@ -192,18 +205,65 @@ class Workdir:
     try:
       self._made = not os.path.isdir(self.path)
       self.path.mkdir(parents=True, exist_ok=True)
-      file = (self.path / ".lock").open("a")
+      descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
       raise RunError(
         f"cannot write to the workdir {self.path}: {os.strerror(error.errno or errno.EIO)}; "
         "give another --workdir"
       ) from error
-    with file:
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except OSError as error:
-        raise HeldError(
-          f"the workdir {self.path} is in use by another process; wait for it, or give another "
-          "--workdir"
-        ) from error
+    try:
+      self._hold(descriptor)
       yield
+    finally:
+      os.close(descriptor)
+
+  def _hold(self, descriptor: int) -> None:
+    try:
+      fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise HeldError(
+        f"the workdir {self.path} is in use by another process; wait for it, or give another "
+        "--workdir"
+      ) from error
+    except OSError as error:  # ENOLCK, ENOSYS, EOPNOTSUPP: some file systems know no locks.
+      _warn_of_no_locks(error.strerror)
+
+
+@functools.cache  # Said once.
+def _warn_of_no_locks(reason: str) -> None:
+  print(
+    f"warning: the file system cannot lock the workdir ({reason}), so nothing keeps two processes "
+    "from training in it at the same time",
+    file=sys.stderr,
+  )
+
+
+def changes_of_run(held: ConfigDict, config: ConfigDict) -> str:
+  """Returns 'config.seed: 0 -> 1, ...' for what makes a config another run's, else ''."""
+  moved = held.copy_and_resolve_references()
+  moved.data.update({name: config.data[name] for name in _PLACES})
+  return config_lib.differences(moved, config)
+
+
+def _runs_in(folder: Path) -> list[str]:
+  """Returns the paths of some runs that lie in a folder."""
+  if not os.path.isdir(folder):
+    return []
+  with os.scandir(folder) as entries:
+    paths = (Path(entry.path) for entry in entries)
+    runs = (
+      str(path)
+      for path in paths
+      if os.path.isfile(path / "config.json") and os.path.isfile(path / "dataset.json")
+    )
+    return sorted(itertools.islice(runs, _SHOWN))
+
+
+def _check_content(path: Path, value: Any) -> None:
+  """Raises a RunError unless a JSON file's value is an object that holds what is read of it."""
+  for name, kind in _REQUIRED.get(path.name, {}).items():
+    found = value
+    for key in name.split("."):
+      found = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(found, (int, float) if kind is float else kind):
+      raise RunError(f"{path} is damaged: it has no {name!r}; move it away to go on")

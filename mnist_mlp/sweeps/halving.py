@@ -6,13 +6,15 @@ Jamieson & Talwalkar, "Non-stochastic best arm identification and hyperparameter
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 
 from mnist_mlp.run import environment
 from mnist_mlp.run.console import Console
+from mnist_mlp.run.history import Row
 from mnist_mlp.run.hparams import setting_id
+from mnist_mlp.run.resuming import start_rows
 from mnist_mlp.run.tensorboard import write_session_end
 from mnist_mlp.sweeps import stacked
 from mnist_mlp.sweeps.member import DIVERGED, STOPPED, UNFINISHED, Member, save
@@ -90,13 +92,14 @@ def stop_early(
   """
   with population.checkpoints(console) as checkpoints:
     step, tree = population.restore(checkpoints)
-    packed = jax.device_get(stacked.pack(tree))
+    packed, metrics = jax.device_get(stacked.pack(tree)), population.rows(checkpoints, step)
   about = environment.describe()
   for member in losers:
     if member.status() != UNFINISHED:
       continue
-    member.folder.truncate_metrics(step)
-    save(member.run(population.group, about), packed, population.members.index(member))
+    run = member.run(population.group, about)
+    start_rows(run, step, metrics[member.name])
+    save(run, packed, population.members.index(member))
     write_session_end(member.folder.path, "success")
     member.stop(STOPPED, step)
   rows = population.unfinished()
@@ -105,18 +108,22 @@ def stop_early(
     return None
   if 2 * len(rows) > len(population.members):
     return population
-  return _smaller(population, rows, step, packed)
+  return _smaller(population, rows, step, packed, metrics)
 
 
 def _smaller(
-  population: Population, rows: Sequence[int], step: int, packed: stacked.Tree
+  population: Population,
+  rows: Sequence[int],
+  step: int,
+  packed: stacked.Tree,
+  metrics: Mapping[str, list[Row] | None],
 ) -> Population:
   """Returns the population of some rows, with a checkpoint of its own; removes the old one."""
   name = population.path.name.partition("-")[0]
   members = [population.members[row] for row in rows]
   smaller = Population(population.path.with_name(f"{name}-{step}"), population.group, members)
   with smaller.checkpoints(Console(quiet=True)) as checkpoints:
-    checkpoints.save(step, stacked.take(packed, rows), {})
+    checkpoints.save(step, stacked.take(packed, rows), {"rows": metrics})
   smaller.note_members()
   population.remove()
   return smaller

@@ -14,7 +14,6 @@ import numpy as np
 from mnist_mlp.core.metrics import TrainMetrics
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import Console
-from mnist_mlp.run.result import best_of
 from mnist_mlp.run.run import Run
 from mnist_mlp.run.workdir import Workdir
 from mnist_mlp.sweeps import stacked
@@ -67,18 +66,19 @@ def save(run: Run, packed: stacked.Tree, row: int) -> dict[str, Any] | None:
   """
   state, none = stacked.take(packed["state"], row), jax.device_get(TrainMetrics.empty())
   step, about = int(state.step), run.about()
-  rows = {line["step"]: line for line in run.folder.metrics()}
+  rows = {line["step"]: line for line in run.folder.history.rows}
   accuracy = rows.get(step, {}).get("validation/accuracy")
   folder = run.folder.path / "checkpoints"
   best = packed["best"]
   has_best = best and np.isfinite(best["accuracy"][row])
-  best_step = None
+  best_validation = None
   with Checkpoints(folder, report=run.console.line) as checkpoints:
     if has_best:
       best_state = stacked.take(best["state"], row)
-      best_step = int(best_state.step)
+      best_step, as_float32 = int(best_state.step), float(best["accuracy"][row])
+      validated = rows.get(best_step, {}).get("validation/accuracy", as_float32)
+      best_validation = {"step": best_step, "accuracy": validated}
       if best_step < step:
-        validated = rows[best_step]["validation/accuracy"]
         checkpoints.save(best_step, (best_state, none), about, validated)
     checkpoints.save(step, (state, none), about, accuracy)
-  return best_of(run, best_step)
+  return best_validation

@@ -18,6 +18,7 @@ import jax
 from mnist_mlp.run import environment
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import Console
+from mnist_mlp.run.history import Row
 from mnist_mlp.run.run import Run, check_same_data
 from mnist_mlp.run.workdir import Workdir
 from mnist_mlp.sweeps import stacked
@@ -58,6 +59,11 @@ class Population:
       return 0, self.group.initial([member.config for member in self.members])
     step, packed = restored
     return step, stacked.unpack(packed)
+
+  def rows(self, checkpoints: Checkpoints, step: int) -> dict[str, list[Row] | None]:
+    """Returns by member the rows that its checkpoint of a step holds; None if it holds none."""
+    saved = checkpoints.about(step).get("rows", {}) if step in checkpoints.steps() else {}
+    return {member.name: saved.get(member.name) for member in self.members}
 
   def unfinished(self) -> list[int]:
     """Returns the rows of the members that have to train on."""

@@ -12,6 +12,7 @@ from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.loop import Chunk, Loop, Measured, Pace, measured
 from mnist_mlp.run.reporting import Reporter
 from mnist_mlp.run.result import Ending, result_of
+from mnist_mlp.run.resuming import start_rows
 from mnist_mlp.run.run import Run
 from mnist_mlp.sweeps import stacked
 from mnist_mlp.sweeps.member import DIVERGED, save
@@ -55,6 +56,7 @@ class _Training:
     self._runs, self._checkpoints, self._manner = runs, checkpoints, manner
     self._size = len(population.members)
     self._step, tree = population.restore(checkpoints)
+    self._saved_rows = population.rows(checkpoints, self._step)
     splits = self._group.train, self._group.validation
     self._tree, (self._train, self._validation) = stacked.spread(tree, splits)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, self._tree["metrics"])
@@ -66,7 +68,7 @@ class _Training:
     """Trains up to a step; at the last one, tests and finishes the members."""
     try:
       for row, run in self._runs.items():
-        self._reporters[row] = self._open(run)
+        self._reporters[row] = self._open(run, self._population.members[row].name)
       self._loop(until)
       if self._reporters and until == self._group.timetable.total_steps:
         self._finish()
@@ -74,10 +76,10 @@ class _Training:
       for reporter in self._reporters.values():
         reporter.close(None)
 
-  def _open(self, run: Run) -> Reporter:
+  def _open(self, run: Run, name: str) -> Reporter:
     run.folder.keep_config(run.config)
     run.folder.write_json("dataset.json", run.dataset.describe())
-    run.folder.truncate_metrics(self._step)
+    start_rows(run, self._step, self._saved_rows[name])
     run.folder.write_json("environment.json", run.environment)
     reporter = Reporter(run, self._step, pictures=False)
     reporter.introduction(self._group.member.params)
@@ -103,7 +105,9 @@ class _Training:
         raise signals.interrupted(f" after step {loop.step} of {total}; the sweep is saved")
 
   def _save(self, step: int, packed: stacked.Tree) -> int:
-    self._checkpoints.save(step, packed, {})
+    members = self._population.members
+    rows = {members[row].name: run.folder.history.rows for row, run in self._runs.items()}
+    self._checkpoints.save(step, packed, {"rows": rows})
     self._checkpoints.wait()
     if self._manner.saved:
       self._manner.saved(step)

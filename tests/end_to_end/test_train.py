@@ -49,7 +49,7 @@ def test_the_last_checkpoint_is_saved_while_the_run_is_tested(digits_dir, tmp_pa
     raise Enough
 
   monkeypatch.setattr(Trainer, "test", test)
-  monkeypatch.setattr(Checkpoints, "best_step", lambda checkpoints: asked.append("best"))
+  monkeypatch.setattr(Checkpoints, "best", lambda checkpoints: asked.append("best"))
   c = small.config_of(num_steps=2, data__name="digits", data__data_dir=str(digits_dir))
   c.model.features, c.data.validation_examples = (), 0
   with pytest.raises(Enough):

@@ -29,5 +29,5 @@ def run_of(path, **changes):
     folder=Workdir(path),
     console=Lines(),
     timetable=Timetable.of(c, check_sizes(c, dataset)),
-    environment={"devices": "2 x of a test"},
+    environment={"devices": "2 x of a test", "packages": {}},
   )

@@ -2,11 +2,10 @@
 
 import json
 
-import pytest
 import small
 import small_run
 
-from mnist_mlp.run.result import Ending, best_of, result_of
+from mnist_mlp.run.result import Ending, result_of
 
 ROWS = [
   {
@@ -27,7 +26,7 @@ def finished(path, **changes):
   """Returns a run with metrics, as it is before its result is written."""
   run = small_run.run_of(path, num_steps=15, **changes)
   for row in ROWS:
-    run.folder.append_metrics(row)
+    run.folder.history.add(row)
   return run
 
 
@@ -67,7 +66,9 @@ def test_what_is_not_known_is_null(tmp_path):
   assert unknown == ["best_validation", "examples_per_second", "seconds"]
 
 
-@pytest.mark.parametrize(("step", "expected"), [(12, 0.75), (6, 0.25), (None, None)])
-def test_the_best_validation_is_that_of_the_best_checkpoint(tmp_path, step, expected):
-  found = best_of(finished(tmp_path), step)
-  assert found == (None if step is None else {"step": step, "accuracy": expected})
+def test_rows_that_were_lost_are_null(tmp_path):
+  """An old run may have lost them; what is of another step is not of the end."""
+  run = finished(tmp_path)
+  run.folder.history.start(ROWS[:2])
+  result = result_of(run, Ending(TEST, None, 1234, rate=0.0, seconds=None))
+  assert result["validation"] == result["train"] == {"loss": None, "accuracy": None}

@@ -92,7 +92,12 @@ def test_an_opened_run_knows_its_data_and_its_length(digits_dir, tmp_path):
   assert any("digits" in line for line in run.console.lines)
   assert folder.read_json("dataset.json") == run.dataset.describe()
   assert folder.config() == c
-  assert run.about() == {"config": c.to_dict(), "environment": run.environment}
+  assert run.about() == {
+    "config": c.to_dict(),
+    "environment": run.environment,
+    "fingerprint": run.dataset.fingerprint,
+    "rows": [],
+  }
 
 
 def test_a_config_that_does_not_fit_leaves_nothing(digits_dir, tmp_path):

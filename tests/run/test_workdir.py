@@ -1,6 +1,5 @@
 import json
 import math
-import os
 import re
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import small
+from limits import small_files
 
 from mnist_mlp import config
 from mnist_mlp.errors import RunError, UsageError
@@ -18,7 +18,7 @@ CONFIG = small.config_of(seed=1)
 
 HOLD = """
 import sys
-from mnist_mlp.config import from_json
+from mnist_mlp.run.config_json import from_json
 from mnist_mlp.run.workdir import Workdir
 with Workdir(sys.argv[1]).claim(from_json(sys.argv[2])) as folder:
   folder.keep_config(from_json(sys.argv[2]))
@@ -145,8 +145,9 @@ def test_json_round_trip(tmp_path):
   assert folder.read_json("x.json") is None
   folder.write_json("x.json", {"a": [1, 0.1, None, "ä"]})
   assert folder.read_json("x.json") == {"a": [1, 0.1, None, "ä"]}
-  folder.write_json("result.json", {"steps": 3})
-  assert folder.result() == {"steps": 3}
+  result = {"steps": 3, "dataset": {"name": "digits"}, "test": {"error_percent": 1}}
+  folder.write_json("result.json", result)
+  assert folder.result() == result
   assert sorted(file.name for file in tmp_path.iterdir()) == ["result.json", "x.json"]
 
 
@@ -163,11 +164,10 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
   with pytest.raises(TypeError):
     folder.write_json("x.json", {"new": object()})
   assert folder.read_json("x.json") == {"old": 1}
-  if os.path.exists("/dev/full"):
-    (tmp_path / ".x.json.tmp").symlink_to("/dev/full")
-    with pytest.raises(RunError, match=r"cannot write .*x\.json: No space left on device"):
-      folder.write_json("x.json", {"new": 2})
-    assert folder.read_json("x.json") == {"old": 1}
+  with small_files(100), pytest.raises(RunError, match=r"cannot write .*x\.json: File too large"):
+    folder.write_json("x.json", {"new": "x" * 200})
+  assert folder.read_json("x.json") == {"old": 1}
+  assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 
 WRITER = """
@@ -190,55 +190,117 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
   assert len(seen) > 2, "the writer was never caught at work"
 
 
-ROWS = [{"step": 6, "train/loss": 0.1 + 0.2}, {"step": 12, "train/loss": math.nan}, {"step": 18}]
-
-
-def test_metrics_are_read_back_as_they_were_added(tmp_path):
-  folder = Workdir(tmp_path)
-  assert folder.metrics() == []
-  for row in ROWS:
-    folder.append_metrics(row)
-  rows = folder.metrics()
-  assert [row["step"] for row in rows] == [6, 12, 18]
-  assert rows[0] == ROWS[0]
-  assert math.isnan(rows[1]["train/loss"])
-
-
 def test_a_config_file_of_other_bytes_than_text_is_an_error(tmp_path):
   (tmp_path / "config.json").write_bytes(b"\xff\xfe\x80")
   with pytest.raises(RunError, match=r"cannot read .*config\.json: .*utf-8"):
     Workdir(tmp_path).config()
 
 
-@pytest.mark.parametrize("torn", [b"{", b"\xff\xfe", b'{"step": 24, "tra', b"\0\0\0\0"])
-def test_a_torn_last_line_is_left_out_and_cut_off_before_the_run_goes_on(tmp_path, torn):
-  folder = Workdir(tmp_path)
-  for row in ROWS:
-    folder.append_metrics(row)
-  with (tmp_path / "metrics.jsonl").open("ab") as file:
-    file.write(torn)
-  assert [row["step"] for row in folder.metrics()] == [6, 12, 18]
-  folder.truncate_metrics(18)
-  folder.append_metrics({"step": 24})
-  lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-  assert [json.loads(line)["step"] for line in lines] == [6, 12, 18, 24]
+def test_home_is_expanded_and_all_else_is_literal(tmp_path, monkeypatch):
+  monkeypatch.setenv("HOME", str(tmp_path / "home"))
+  monkeypatch.chdir(tmp_path)
+  with chosen("~/runs/a", "adam") as path, Workdir(path).claim(CONFIG) as folder:
+    assert folder.path == tmp_path / "home" / "runs" / "a"
+  odd = Workdir("[0-9]* ~ $HOME")
+  with odd.claim(CONFIG):
+    odd.write_json("x.json", {"a": 1})
+  assert odd.read_json("x.json") == {"a": 1}
+  assert sorted(path.name for path in tmp_path.iterdir()) == ["[0-9]* ~ $HOME", "home"]
+  with pytest.raises(UsageError, match="no user called"):
+    Workdir("~nobody_of_that_name/x")
 
 
-def test_truncating_drops_the_rows_after_a_step(tmp_path):
-  folder = Workdir(tmp_path)
-  folder.truncate_metrics(0)
-  assert folder.metrics() == []
-  for row in ROWS:
-    folder.append_metrics(row)
-  folder.truncate_metrics(12)
-  assert [row["step"] for row in folder.metrics()] == [6, 12]
-  folder.truncate_metrics(0)
-  assert (tmp_path / "metrics.jsonl").read_text() == ""
+def test_a_parent_that_is_a_dangling_link_is_an_error(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "runs").symlink_to("gone")
+  with pytest.raises(RunError, match="cannot make a folder in runs: File exists"):
+    chosen(None, "adam").__enter__()
 
 
-def test_a_full_disk_is_a_clear_error(tmp_path):
-  if not os.path.exists("/dev/full"):
-    pytest.skip("this system has no /dev/full")
-  (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
-  with pytest.raises(RunError, match=r"cannot write .*metrics\.jsonl: No space left on device"):
-    Workdir(tmp_path).append_metrics({"step": 1})
+def keep(path):
+  """Makes the folder of a run of CONFIG."""
+  with Workdir(path).claim(CONFIG) as folder:
+    folder.keep_config(CONFIG)
+    folder.write_json("dataset.json", {})
+
+
+def test_a_folder_of_runs_is_not_taken_for_a_run(tmp_path):
+  for name in "abcde":
+    keep(tmp_path / "runs" / name)
+    keep(tmp_path / "sweep" / "members" / name)
+  before = sorted(tmp_path.rglob("*"))
+  with pytest.raises(UsageError) as caught, Workdir(tmp_path / "runs").claim(CONFIG):
+    pass
+  assert "is a folder of runs, such as " in str(caught.value)
+  assert str(caught.value).count(str(tmp_path / "runs")) == 5
+  with (
+    pytest.raises(UsageError, match="sweep is the folder of a sweep"),
+    Workdir(tmp_path / "sweep").claim(CONFIG),
+  ):
+    pass
+  assert sorted(tmp_path.rglob("*")) == before
+  keep(tmp_path / "sweep" / "winner")  # Which has a folder of its own.
+
+
+def test_where_the_data_lie_is_no_part_of_what_a_run_is(tmp_path):
+  keep(tmp_path / "run")
+  for field in ("data_dir", "manual_dir", "files"):
+    moved = small.config_of(seed=1, **{f"data__{field}": str(tmp_path)})
+    Workdir(tmp_path / "run").check_config(moved)
+  for field, value in (("name", "emnist"), ("validation_examples", 7), ("offline", "")):
+    other = small.config_of(seed=1, **{f"data__{field}": value})
+    with pytest.raises(UsageError, match=rf"config\.data\.{field}: "):
+      Workdir(tmp_path / "run").check_config(other)
+
+
+WITHOUT_LOCKS = """
+import errno, fcntl, sys
+from mnist_mlp.run.workdir import Workdir
+
+def flock(descriptor, operation):  # As a file system answers that cannot lock.
+  raise OSError(errno.{name}, "no locks here")
+
+fcntl.flock = flock
+for path in sys.argv[1:]:
+  with Workdir(path).lock():
+    print("went on")
+"""
+
+
+@pytest.mark.parametrize("name", ["ENOLCK", "ENOSYS", "EOPNOTSUPP"])
+def test_a_file_system_without_locks_is_said_once_and_used(tmp_path, name):
+  program = WITHOUT_LOCKS.replace("{name}", name)
+  paths = [str(tmp_path / "a"), str(tmp_path / "b")]
+  done = subprocess.run(
+    [sys.executable, "-c", program, *paths], capture_output=True, text=True, timeout=60
+  )
+  assert done.stdout == "went on\nwent on\n", done.stderr
+  assert done.stderr.count("cannot lock the workdir (no locks here)") == 1
+
+
+WRITTEN = ("dataset.json", "environment.json", "result.json", "stopped.json", "members.json")
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "3", '"x"', "null", '{"test": 3, "steps": []}'])
+@pytest.mark.parametrize("name", WRITTEN)
+def test_other_json_than_the_program_wrote_is_one_sentence(tmp_path, name, content):
+  (tmp_path / name).write_text(content)
+  with pytest.raises(RunError) as caught:
+    Workdir(tmp_path).read_json(name)
+  assert str(caught.value).startswith(f"{tmp_path / name} is damaged: ")
+  assert "\n" not in str(caught.value)
+
+
+def test_numbers_that_json_lacks_become_null(tmp_path):
+  Workdir(tmp_path).write_json("x.json", {"a": [math.inf, 1.5], "b": {"c": math.nan}})
+  text = (tmp_path / "x.json").read_text()
+  assert json.loads(text, parse_constant=pytest.fail) == {"a": [None, 1.5], "b": {"c": None}}
+
+
+def test_what_killed_processes_left_is_removed_once_the_folder_is_held(tmp_path):
+  left = tmp_path / ".config.json.0123456789abcdef.tmp"
+  left.write_text("half")
+  (tmp_path / ".mine.tmp").write_text("mine")
+  with Workdir(tmp_path).claim(CONFIG):
+    assert not left.exists()
+  assert (tmp_path / ".mine.tmp").exists()

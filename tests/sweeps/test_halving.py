@@ -39,8 +39,8 @@ def test_the_best_settings_go_on_by_the_means_of_their_seeds_at_the_rung(points,
   step = sweep.group(contestants[0]).timetable.evaluation_after(1 / 3)
   for member, accuracy in zip(contestants, (0.99, 0.98, 0.6, 0.7), strict=True):
     member.folder.path.mkdir(parents=True)
-    member.folder.append_metrics({"step": step, "validation/accuracy": accuracy})
-    member.folder.append_metrics({"step": 2 * step, "validation/accuracy": 1 - accuracy})
+    member.folder.history.add({"step": step, "validation/accuracy": accuracy})
+    member.folder.history.add({"step": 2 * step, "validation/accuracy": 1 - accuracy})
   contestants[1].stop(DIVERGED, step)
   going_on = halving.halve(sweep, contestants, 1 / 3, 2)
   assert going_on == contestants[2:]

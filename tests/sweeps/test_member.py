@@ -7,6 +7,8 @@ from mnist_mlp.run.workdir import Workdir
 from mnist_mlp.sweeps.member import DIVERGED, FINISHED, STOPPED, UNFINISHED, Member
 from mnist_mlp.train import train_and_evaluate
 
+RESULT = {"steps": 9, "dataset": {"name": "digits"}, "test": {"error_percent": 1.0}}
+
 
 def saved(folder):
   return sorted(path.name for path in (folder.path / "checkpoints").glob("[0-9]*"))
@@ -54,5 +56,5 @@ def test_the_status_of_a_member_is_what_its_folder_says(swept, tmp_path):
     member.stop(status, 7)
     assert member.status() == status
     assert member.folder.read_json("stopped.json") == {"status": status, "step": 7}
-  member.folder.write_json("result.json", {})  # It was trained to its end after all.
+  member.folder.write_json("result.json", RESULT)  # It was trained to its end after all.
   assert member.status() == FINISHED

@@ -59,7 +59,7 @@ def test_a_member_of_another_config_or_of_other_data_is_not_claimed(points, tmp_
   population = population_of(points, tmp_path)
   folder = population.members[0].folder
   folder.path.mkdir(parents=True)
-  folder.write_json("dataset.json", {"fingerprint": "another"})
+  folder.write_json("dataset.json", {"name": "digits", "fingerprint": "another"})
   with pytest.raises(RunError, match="was started on other data"), population.claim():
     pass
   folder.keep_config(small.config_of())

@@ -6,7 +6,7 @@ import processes
 import pytest
 import sweeping
 
-from mnist_mlp import config
+from mnist_mlp.run.config_json import from_json
 from mnist_mlp.sweeps import leaderboard
 from mnist_mlp.sweeps.member import DIVERGED
 
@@ -99,7 +99,7 @@ def test_the_winners_command_repeats_overrides_however_they_were_written(tmp_pat
   assert "--config.num_epochs=1.0" in command and "--config.ema.evaluate=False" in command
   again = processes.run(*command[3:])
   assert again.returncode == 0, again.stderr
-  saved = config.from_json((tmp_path / "w" / "winner" / "config.json").read_text())
+  saved = from_json((tmp_path / "w" / "winner" / "config.json").read_text())
   assert saved.num_epochs == 1.0 and not saved.ema.evaluate
   conflict = processes.run(
     f"--config={path}", "--config.batch_size", "40", module="mnist_mlp.sweep"

@@ -28,7 +28,7 @@ class Interrupted(UserError):
   """A signal ended the run, its state saved."""
 
   def __init__(self, message: str, signum: int):
-    """Takes the signal's number; the exit code is 130 for SIGINT, 143 for SIGTERM."""
+    """Takes the signal's number; the exit code is 128 more: 130 for SIGINT."""
     super().__init__(message)
     self.exit_code = 128 + signum
 

@@ -55,7 +55,7 @@ def train_and_evaluate(
   Raises:
     UsageError: the config is wrong, or not the one that the workdir holds.
     RunError: the workdir or the data cannot be used, or the loss became NaN or infinite.
-    Interrupted: SIGINT or SIGTERM arrived; the state is saved.
+    Interrupted: a signal such as SIGINT or SIGTERM arrived; the state is saved.
   """
   config = config_lib.validate(config)
   with Workdir(workdir).claim(config) as folder, jax.set_mesh(create_mesh()):

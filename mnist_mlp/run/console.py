@@ -1,7 +1,11 @@
 """The terminal: lines, and a progress bar below them."""
 
+import contextlib
+import errno
+import os
 import shutil
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from etils import epy
@@ -35,22 +39,39 @@ class Console:
   def advance(self, examples: int) -> None:
     """Moves the bar on."""
     if self._bar is not None:
-      self._bar.update(examples)
+      with _terminal_may_go():
+        self._bar.update(examples)
 
   def stop_bar(self) -> None:
     """Removes the bar."""
     if self._bar is not None:
-      self._bar.close()
+      with _terminal_may_go():
+        self._bar.close()
       self._bar = None
 
   def line(self, text: str) -> None:
     """Prints a line, above the bar if there is one."""
     if self._quiet:
       return
-    if self._bar is not None:
-      self._bar.write(text, file=sys.stdout)
-    else:
-      print(text, flush=True)
+    with _terminal_may_go():
+      if self._bar is not None:
+        self._bar.write(text, file=sys.stdout)
+      else:
+        print(text, flush=True)
+
+
+@contextlib.contextmanager
+def _terminal_may_go() -> Iterator[None]:
+  """Sends the rest of the output nowhere once the terminal is gone: a run is to be saved yet."""
+  try:
+    yield
+  except OSError as error:
+    if error.errno != errno.EIO:
+      raise
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+      os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def boxed(text: str) -> str:

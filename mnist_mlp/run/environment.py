@@ -13,7 +13,8 @@ from typing import Any
 
 import jax
 
-from mnist_mlp.errors import Interrupted
+from mnist_mlp.errors import Interrupted, UsageError
+from mnist_mlp.paths import expand
 
 _PACKAGES = (
   "mnist_mlp",
@@ -27,11 +28,15 @@ _PACKAGES = (
   "tensorflow-datasets",
   "numpy",
 )
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _TOGETHER = 1.0  # seconds within which signals count as one
 
 
 class StopSignals:
-  """Notes SIGINT and SIGTERM, on which the training loop acts between two chunks.
+  """Notes the signals that stop a run, on which the training loop acts between two chunks.
+
+  A user sends SIGINT, a terminal that goes away SIGHUP, schedulers SIGTERM, SIGUSR1 or SIGUSR2.
+  SIGHUP stays ignored where it was, as nohup wants it.
 
   Use as a context manager. A second signal has its usual effect at once, unless it comes within a
   second of the first: a terminal and SLURM signal every process of a job, and a parent passes its
@@ -47,8 +52,9 @@ class StopSignals:
   def __enter__(self) -> "StopSignals":
     """Installs the handlers."""
     if threading.current_thread() is threading.main_thread():
-      for number in (signal.SIGINT, signal.SIGTERM):
-        self._previous[number] = signal.signal(number, self._handle)
+      for number in _STOPPING:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+          self._previous[number] = signal.signal(number, self._handle)
     return self
 
   def __exit__(self, *_: Any) -> None:
@@ -80,7 +86,10 @@ def use_compilation_cache() -> None:
   """
   if jax.config.values["jax_compilation_cache_dir"]:
     return
-  home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+  try:
+    home = expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+  except UsageError:  # There is no home folder: each process compiles for itself.
+    return
   kind = hashlib.sha256(_cpuinfo("flags").encode()).hexdigest()[:12]
   jax.config.update("jax_compilation_cache_dir", str(home / "mnist_mlp" / f"xla-{kind}"))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

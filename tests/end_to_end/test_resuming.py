@@ -1,8 +1,12 @@
 """Runs that are stopped, killed, resumed or started twice: real processes, real signals."""
 
+import contextlib
+import os
 import re
 import shutil
 import signal
+import subprocess
+import threading
 
 import processes
 import pytest
@@ -18,6 +22,9 @@ pytestmark = pytest.mark.usefixtures("optimized")
     (signal.SIGKILL, -signal.SIGKILL),
     pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
     pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+    pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+    pytest.param(signal.SIGUSR1, 138, marks=pytest.mark.slow),
+    pytest.param(signal.SIGUSR2, 140, marks=pytest.mark.slow),
   ],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
@@ -47,6 +54,39 @@ def test_interrupted_and_resumed_equals_uninterrupted(
   assert last_digest(workdir) == last_digest(uninterrupted)
   assert (workdir / "metrics.jsonl").read_bytes() == (uninterrupted / "metrics.jsonl").read_bytes()
   assert read_result(workdir)["test"] == read_result(uninterrupted)["test"]
+
+
+@pytest.mark.slow
+def test_a_run_whose_terminal_goes_away_saves_its_state(digits_dir, tmp_path):
+  """The terminal takes its output no longer, and the system sends SIGHUP."""
+  ours, terminal = os.openpty()
+  process = subprocess.Popen(
+    ["setsid", "--ctty", "--wait", *processes.command(*LONG, f"--workdir={tmp_path / 'run'}")],
+    cwd=processes.ROOT,
+    env=processes.environment(TFDS_DATA_DIR=str(digits_dir), **processes.OPTIMIZED),
+    **dict.fromkeys(("stdin", "stdout", "stderr"), terminal),
+  )
+  os.close(terminal)
+  try:
+    reader = threading.Thread(target=drain, args=(ours,), daemon=True)
+    reader.start()
+    wait_for_rows(process, tmp_path / "run", 3)
+    os.close(ours)
+    assert process.wait(60) == 129
+  finally:
+    process.kill()
+    process.wait()
+  step = int(last_digest(tmp_path / "run")[0])
+  rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+  assert 0 < step < 560 and len(rows) == step // 56
+  assert not (tmp_path / "run" / "result.json").exists()
+
+
+def drain(terminal):
+  """Reads what a terminal shows, so that it never waits."""
+  with contextlib.suppress(OSError):
+    while os.read(terminal, 10_000):
+      pass
 
 
 @pytest.mark.slow

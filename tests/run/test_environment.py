@@ -1,6 +1,7 @@
 """The process around a run: what it compiles, and the signals that stop it."""
 
 import json
+import os
 
 import processes
 import pytest
@@ -99,6 +100,21 @@ def test_what_one_process_compiled_another_one_finds(tmp_path):
   assert compiled(tmp_path) == kept
 
 
+HOMELESS = """
+import os
+os.setuid(54321)  # Which has no entry in the system's list of users.
+os.environ.pop("HOME"), os.environ.pop("XDG_CACHE_HOME", None)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user without an entry")
+def test_a_process_without_a_home_compiles_for_itself():
+  imports, use = KEEP.split("environment.use", 1)
+  program = f"{imports}{HOMELESS}environment.use{use}"
+  done = processes.python(program, JAX_COMPILATION_CACHE_DIR="")
+  assert done.returncode == 0 and done.stdout == "42.0\n", done.stderr
+
+
 def test_the_users_own_cache_is_left_alone(tmp_path):
   done = processes.python(
     KEEP, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own"), XDG_CACHE_HOME=str(tmp_path / "home")
@@ -133,6 +149,17 @@ with StopSignals() as signals:
   pass
 signal.raise_signal(signal.SIGTERM)
 assert signals.received is None and ignored[2:] == [signal.SIGTERM], "handlers were not restored"
+
+for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+  with StopSignals() as signals:
+    signal.raise_signal(number)
+    assert signals.received is number
+    assert signals.interrupted("").exit_code == 128 + number
+
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+with StopSignals() as signals:
+  signal.raise_signal(signal.SIGHUP)
+  assert signals.received is None, "nohup wants it ignored"
 
 def elsewhere():
   with StopSignals() as signals:

@@ -19,6 +19,7 @@ from mnist_mlp.core.state import TrainState, initializer
 from mnist_mlp.core.traced import traced
 from mnist_mlp.errors import RunError, UsageError, listing
 from mnist_mlp.run import checkpoint
+from mnist_mlp.run.result import check_promised
 from mnist_mlp.run.workdir import Workdir
 
 _SMALLEST = 1e-6  # Estimates of probabilities that are smaller, even negative, are raised to it.
@@ -179,7 +180,9 @@ def load_run(workdir: str | os.PathLike, *, best: bool = False) -> Net:
     raise RunError(
       f"{folder.path / 'dataset.json'} is damaged: it does not describe a dataset"
     ) from error
+  result = folder.result()  # Read first: a run that goes on may finish meanwhile.
   step, (state, _) = checkpoint.read(checkpoints, (state, TrainMetrics.empty()), best=best)
+  check_promised(folder, result, step, best=best)
   return Net(folder, config, facts, state, step)
 
 

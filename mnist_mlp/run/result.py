@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from mnist_mlp.errors import RunError
 from mnist_mlp.run.run import Run
+from mnist_mlp.run.workdir import Workdir
 
 
 class Ending(NamedTuple):
@@ -38,3 +40,24 @@ def result_of(run: Run, ending: Ending) -> dict[str, Any]:
 
 def _of_split(row: Mapping[str, Any], split: str) -> dict[str, float | None]:
   return {name: row.get(f"{split}/{name}") for name in ("loss", "accuracy")}
+
+
+def check_promised(
+  folder: Workdir, result: Mapping[str, Any] | None, step: int, *, best: bool = False
+) -> None:
+  """Raises a RunError if a run is finished, and its last or best checkpoint is not that of `step`.
+
+  Args:
+    folder: that of the run.
+    result: its result.json, if there is one.
+    step: the last step of which there is a checkpoint, or the best one.
+    best: whether it is the best one.
+  """
+  if result is None:
+    return
+  promised = (result.get("best_validation") or {}).get("step") if best else result["steps"]
+  if promised not in (None, step):
+    raise RunError(
+      f"the run in {folder.path} is finished, but its {'best' if best else 'last'} checkpoint, "
+      f"{promised}, is no longer in {folder.path / 'checkpoints'}: its weights are lost"
+    )

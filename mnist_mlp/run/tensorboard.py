@@ -8,6 +8,7 @@ here writes the same events with TensorBoard's protocol buffers. If this module 
 import io
 import os
 import pathlib
+import re
 import socket
 import sys
 import time
@@ -31,6 +32,7 @@ from mnist_mlp.run.hparams import hparams_of, setting_id
 
 _STATUSES = {"success": api_pb2.STATUS_SUCCESS, "failure": api_pb2.STATUS_FAILURE}
 _SESSION_END = ".session_end"
+_PREFIX = "events.out.tfevents."
 
 
 def create_writer(logdir: str | os.PathLike, *, first_step: int = 0) -> Any:
@@ -149,18 +151,29 @@ class _EventFile:
   def __init__(self, logdir, suffix=""):
     folder = pathlib.Path(logdir)
     folder.mkdir(parents=True, exist_ok=True)
-    # TensorBoard reads the files of a run in the order of their names, so the time comes first.
-    name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}{suffix}"
+    # TensorBoard reads the files of a run in the order of their names, so the time comes first. A
+    # file that is earlier than those it has read would be passed over: a clock may be set back.
+    self._earliest = max(time.time(), _latest(folder) + 1e-3)
+    name = f"{_PREFIX}{self._earliest:.6f}.{socket.gethostname()}.{os.getpid()}{suffix}"
     self._records = RecordWriter((folder / name).open("xb"))
     self.write(file_version="brain.Event:2")
 
   def write(self, **fields):
-    event = event_pb2.Event(wall_time=time.time(), **fields)
+    event = event_pb2.Event(wall_time=max(time.time(), self._earliest), **fields)
     self._records.write(event.SerializeToString())
     self._records.flush()
 
   def close(self):
     self._records.close()
+
+
+def _latest(folder):
+  """Returns the latest time at which an event file of a folder was begun or written, in seconds."""
+  latest = 0.0
+  for path in folder.glob(f"{_PREFIX}*"):
+    begun = re.match(r"\d+\.\d+", path.name.removeprefix(_PREFIX))
+    latest = max(latest, path.stat().st_mtime, float(begun[0]) if begun else 0.0)
+  return latest
 
 
 def _tensor_summary(tag, tensor, metadata):

@@ -181,6 +181,20 @@ def test_restart_before_any_checkpoint_shows_only_the_second_try(tmp_path):
   assert [(e.step, e.value) for e in accumulator.Scalars("train/loss")] == [(0, 0), (1, 5)]
 
 
+def test_a_clock_that_was_set_back_hides_nothing(tmp_path, monkeypatch):
+  """TensorBoard, which watches a run, never goes back to a file that sorts before the last one."""
+  train(tmp_path, make_config(), range(0, 50, 10), end=None)
+  watching = EventAccumulator(str(tmp_path))
+  watching.Reload()
+  now = time.time
+  monkeypatch.setattr(time, "time", lambda: now() - 100_000)
+  train(tmp_path, make_config(), range(30, 70, 10), first_step=30)
+  found = watching.Reload().Scalars("train/loss")
+  assert [event.step for event in found] == list(range(0, 70, 10))
+  times = [event.wall_time for event in found]
+  assert times == sorted(times)
+
+
 def test_each_write_reaches_the_file_at_once(tmp_path):
   writer = tensorboard.SummaryWriter(tmp_path)
   writer.write_scalars(3, {"x": 1.0})

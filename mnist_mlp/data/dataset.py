@@ -12,9 +12,10 @@ from mnist_mlp.core.spec import DataSpec, Examples
 from mnist_mlp.data import files
 from mnist_mlp.data.cache import Arrays, Report
 from mnist_mlp.data.obtain import obtain
-from mnist_mlp.data.source import Source, UnavailableError
+from mnist_mlp.data.source import Source, UnavailableError, check_number_of_classes
 from mnist_mlp.data.tfds import TfdsSource
 from mnist_mlp.errors import RunError, UsageError, UserError
+from mnist_mlp.paths import expand
 
 _FULL_SIZE = 60_000  # the number of train examples for which `validation_examples` is chosen
 
@@ -23,7 +24,7 @@ _FULL_SIZE = 60_000  # the number of train examples for which `validation_exampl
 class Dataset:
   """The three splits of a dataset, and the facts that a result must state about them."""
 
-  name: str  # the name in TFDS, 'mnist' or 'emnist/digits', or the name of the user's folder
+  name: str  # the name in TFDS, 'mnist' or 'emnist/digits'; or 'my_folder (own files)'
   version: str
   train: Examples
   validation: Examples  # the last examples of the original train split; may be empty
@@ -91,13 +92,15 @@ def load(options: ConfigDict, *, report: Report = print, only: str | None = None
     options: the config's section `data`: `name`, `files`, `data_dir`, `manual_dir`, `offline` and
       `validation_examples`.
     report: called with lines that say which data is used and what takes time.
-    only: the name of the dataset that a resumed run was started on. Another one is an error.
+    only: the name of the dataset that a resumed run was started on. Another one of TFDS is an
+      error. Own files may have moved: their fingerprint says whether they are the same.
 
   Raises:
     UsageError: `options` name a dataset, files or a validation split that cannot be.
     RunError: the data cannot be had, prepared or read.
   """
   name, arrays = _obtain_or_stand_in(options, report, only)
+  check_number_of_classes(name, arrays.class_names)
   stand_in_for = options.name if name != options.name and not options.files else ""
   total = arrays.train.num_examples
   examples = options.validation_examples
@@ -131,6 +134,8 @@ def _obtain_or_stand_in(
 ) -> tuple[str, Arrays]:
   """Returns the name and the arrays of the dataset asked for, or of its stand-in."""
   folder = _data_folder(options.data_dir)
+  if not only:  # A run that goes on may find its data prepared, and the originals gone.
+    _check_manual_dir(options.manual_dir)
   try:
     source = _asked_for(options, report, only)
     return source.name, obtain(source, folder, report)
@@ -152,12 +157,29 @@ def _asked_for(options: ConfigDict, report: Report, only: str | None) -> Source:
   if not options.files:
     return TfdsSource(only or options.name, options.manual_dir)
   source = files.find(options.files)
-  if only not in (None, source.name):
-    raise RunError(f"config.data.files names another dataset, {source.name!r}")
   report(f"data: {source.name} is made of {source.description}")
   return source
 
 
 def _data_folder(data_dir: str) -> Path:
-  folder = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-  return Path(folder).expanduser().absolute()
+  """Returns the folder of prepared data; makes nothing.
+
+  Raises:
+    UsageError: neither the folder nor the one that it would lie in exists: a slip in a name.
+  """
+  variable = os.environ.get("TFDS_DATA_DIR", "")
+  given = data_dir or variable or "~/tensorflow_datasets"
+  folder = expand(given).absolute()
+  needed = folder if os.path.lexists(folder) else folder.parent
+  if not os.path.isdir(needed):
+    named = "config.data.data_dir" if data_dir or not variable else "TFDS_DATA_DIR"
+    raise UsageError(
+      f"{named} is {given!r}, but {needed} is not a folder; name a folder, or a new one in a "
+      "folder that exists"
+    )
+  return folder
+
+
+def _check_manual_dir(manual_dir: str) -> None:
+  if manual_dir and not os.path.isdir(expand(manual_dir)):
+    raise UsageError(f"config.data.manual_dir is {manual_dir!r}, which is not a folder")

@@ -17,7 +17,9 @@ from etils import epy
 
 from mnist_mlp.data import folders, formats, idx, parquet
 from mnist_mlp.data.formats import SPLITS, Files
+from mnist_mlp.data.source import check_number_of_classes
 from mnist_mlp.errors import RunError, UsageError
+from mnist_mlp.paths import expand
 
 with epy.lazy_imports():  # A run on cached data needs no TFDS.
   import tensorflow_datasets as tfds
@@ -44,8 +46,8 @@ class FilesSource:
 
   @property
   def name(self) -> str:
-    """The name of the folder."""
-    return self.root.name or "files"
+    """The name of the folder, marked as that of own files; see `name_of`."""
+    return name_of(self.root)
 
   @property
   def description(self) -> str:
@@ -55,7 +57,9 @@ class FilesSource:
   @functools.cached_property
   def class_names(self) -> tuple[str, ...]:
     """What the labels 0 to n - 1 are called."""
-    return self.format.class_names(self.files)
+    names = self.format.class_names(self.files)
+    check_number_of_classes(self.name, names)
+    return names
 
   @functools.cached_property
   def image_shape(self) -> tuple[int, ...]:
@@ -114,6 +118,14 @@ class FilesSource:
     return [path for path in found if path.name != self.key]
 
 
+def name_of(folder: str | os.PathLike) -> str:
+  """Returns the name of the dataset in a folder of own files: 'mnist (own files)'.
+
+  No dataset of TFDS can have such a name: a folder may well be called like one.
+  """
+  return f"{Path(os.path.abspath(expand(folder))).name or 'root folder'} (own files)"
+
+
 def find(folder: str) -> FilesSource:
   """Returns the source that `config.data.files` names; reads no file.
 
@@ -121,7 +133,7 @@ def find(folder: str) -> FilesSource:
     UsageError: `folder` is no folder, or does not hold train and test of exactly one format.
     RunError: the folder cannot be read.
   """
-  root = Path(os.path.abspath(Path(folder).expanduser()))
+  root = Path(os.path.abspath(expand(folder)))
   if not os.path.isdir(root):
     raise UsageError(f"config.data.files is {folder!r}, which is not a folder")
   try:

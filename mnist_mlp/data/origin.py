@@ -16,6 +16,7 @@ from etils import epy
 
 from mnist_mlp.data.source import UnavailableError
 from mnist_mlp.errors import UsageError, listing
+from mnist_mlp.paths import expand
 
 with epy.lazy_imports():  # A run on cached data needs neither.
   import requests
@@ -44,7 +45,7 @@ def find_origin(
   if not (files or by_hand):
     return "what its own code holds"
   if manual_dir:
-    _check_manual_files(name, Path(manual_dir).expanduser(), files.values())
+    _check_manual_files(name, expand(manual_dir), files.values())
     return f"the original files in {manual_dir}"
   problem = "they must be downloaded by hand" if by_hand else probe(files)
   if not problem:

@@ -13,6 +13,7 @@ from mnist_mlp.data import cache
 from mnist_mlp.data.quiet import import_tensorflow, silence
 from mnist_mlp.data.source import Source
 from mnist_mlp.errors import RunError, UserError
+from mnist_mlp.paths import expand
 
 with epy.lazy_imports():  # A run on cached data needs no TFDS.
   import tensorflow_datasets as tfds
@@ -62,7 +63,7 @@ def _prepare_in_scratch(source: Source, scratch: Path) -> Path:
     # TFDS recognizes extracted files by their names alone, and many datasets have files of the
     # same names as MNIST. A folder of their own keeps the datasets apart.
     extract_dir=scratch / "extracted",
-    manual_dir=Path(manual_dir).expanduser() if manual_dir else None,
+    manual_dir=expand(manual_dir) if manual_dir else None,
     try_download_gcs=False,
   )
   builder = source.builder(scratch)

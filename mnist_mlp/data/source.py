@@ -1,11 +1,12 @@
 """What a source of data must offer, and how to add one."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from etils import epy
 
-from mnist_mlp.errors import RunError
+from mnist_mlp.errors import RunError, listing
 
 with epy.lazy_imports():  # A run on cached data needs no TFDS.
   import tensorflow_datasets as tfds
@@ -13,6 +14,20 @@ with epy.lazy_imports():  # A run on cached data needs no TFDS.
 
 class UnavailableError(RunError):
   """The data is not on this machine and cannot be downloaded, so a stand-in may replace it."""
+
+
+def check_number_of_classes(name: str, class_names: Sequence[str]) -> None:
+  """Raises a RunError unless a dataset has two classes: one alone is "learned" without any error.
+
+  Args:
+    name: the dataset, for messages.
+    class_names: its classes.
+  """
+  if len(class_names) < 2:
+    raise RunError(
+      f"{name} has only one class, {listing(map(repr, class_names))}, but a net needs two to tell "
+      "apart"
+    )
 
 
 class Source(Protocol):
@@ -31,7 +46,10 @@ class Source(Protocol):
 
   @property
   def name(self) -> str:
-    """The name that people see: in messages, in dataset.json and in result.json."""
+    """The name that people see: in messages, in dataset.json and in result.json.
+
+    Names are for people. Whether two datasets are the same one, their fingerprints say.
+    """
 
   @property
   def key(self) -> str:

@@ -17,6 +17,7 @@ from mnist_mlp.core.metrics import TrainMetrics
 from mnist_mlp.core.spec import DataSpec
 from mnist_mlp.core.state import TrainState, initializer
 from mnist_mlp.core.traced import traced
+from mnist_mlp.data.files import name_of
 from mnist_mlp.errors import RunError, UsageError, listing
 from mnist_mlp.run import checkpoint
 from mnist_mlp.run.result import check_promised
@@ -181,6 +182,8 @@ def load_run(workdir: str | os.PathLike, *, best: bool = False) -> Net:
       f"{folder.path / 'dataset.json'} is damaged: it does not describe a dataset"
     ) from error
   result = folder.result()  # Read first: a run that goes on may finish meanwhile.
+  if config.data.files:  # Version 0.2.0 called own files in a folder 'mnist' like TFDS's 'mnist'.
+    facts = {**facts, "name": name_of(config.data.files)}
   step, (state, _) = checkpoint.read(checkpoints, (state, TrainMetrics.empty()), best=best)
   check_promised(folder, result, step, best=best)
   return Net(folder, config, facts, state, step)

@@ -1,6 +1,7 @@
 """The report of an evaluation: as text, as JSON and as figures, in files beside the run."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,8 @@ def write(evaluation: Evaluation, numbers: Mapping[str, Any], *, best: bool) -> 
     RunError: the files cannot be written.
   """
   members = len(evaluation.net.members)
-  name = f"{evaluation.dataset}-{evaluation.split}".replace("/", "-")
+  # 'emnist/digits' and 'mine (own files)' as names of folders.
+  name = re.sub(r"[^\w.]+", "-", f"{evaluation.dataset}-{evaluation.split}")
   name += "-best" if best else ""
   name += f"-committee-of-{members}" if members > 1 else ""
   folder = evaluation.net.folder.path / "evaluation" / name

@@ -101,7 +101,9 @@ class Reporter:
       f"{run.folder.path}"
     )
     if self._first_step == 0:
-      self._writer.write_hparams(hparams_of(self._config))
+      # A run on the stand-in is no seed of the same setting on the dataset that it stands in for.
+      data_trained_on = {"data.fingerprint": d.fingerprint}
+      self._writer.write_hparams(hparams_of(self._config) | data_trained_on)
       texts = {"config": config_lib.to_json(self._config), "parameters": overview}
       self._writer.write_texts(0, {tag: f"```\n{text}\n```" for tag, text in texts.items()})
       self._histograms(0, params)

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import shutil
 import subprocess
 import time
@@ -32,6 +33,28 @@ def test_validation_leaves_something_to_train_on(digits_dir, examples):
 def test_default_folder_is_that_of_tfds(digits_dir, monkeypatch):
   monkeypatch.setenv("TFDS_DATA_DIR", str(digits_dir))
   assert str(digits_dir) in load("")[0].source
+
+
+@pytest.mark.parametrize(
+  ("name", "said"),
+  [("no/where/data", "{0}/no/where is not a folder"), ("a file", "{0}/a file is not a folder")],
+)
+def test_a_slip_in_the_name_of_the_data_folder_is_an_error(tmp_path, monkeypatch, name, said):
+  (tmp_path / "a file").write_text("")
+  with pytest.raises(UsageError, match=re.escape("config.data.data_dir is '")) as caught:
+    load(tmp_path / name)
+  assert said.format(tmp_path) in str(caught.value)
+  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / name))
+  with pytest.raises(UsageError, match=re.escape("TFDS_DATA_DIR is '")):
+    load("")
+  assert [path.name for path in tmp_path.iterdir()] == ["a file"]
+
+
+def test_a_slip_in_the_name_of_manual_dir_is_an_error_where_all_is_prepared(digits_dir):
+  with pytest.raises(UsageError, match=r"data\.manual_dir is 'no/where', which is not a folder"):
+    load(digits_dir, manual_dir="no/where")
+  # A run that goes on needs only what is prepared.
+  assert load(digits_dir, manual_dir="no/where", only="digits")[0].name == "digits"
 
 
 # What the core is told.

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from loading import listing_of
@@ -18,6 +19,7 @@ from own_files import (
   pairs,
   put,
   remove,
+  rewrite,
   table,
   write_idx,
   write_idx_dotted,
@@ -27,7 +29,8 @@ from own_files import (
 )
 
 from mnist_mlp import config
-from mnist_mlp.errors import UsageError
+from mnist_mlp.data import dataset, files
+from mnist_mlp.errors import RunError, UsageError
 
 WRITERS = [write_idx, write_idx_dotted, write_parquet, write_parquet_in_folders, write_pictures]
 
@@ -36,8 +39,9 @@ WRITERS = [write_idx, write_idx_dotted, write_parquet, write_parquet_in_folders,
 def test_every_format_is_read(tmp_path, write):
   write(tmp_path / "mine")
   dataset, said = load(tmp_path / "mine", tmp_path / "data")
-  assert "preparing mine 1.0.0, once" in said and str(tmp_path / "mine") in dataset.source
-  assert (dataset.name, dataset.stand_in_for) == ("mine", "")
+  assert "preparing mine (own files) 1.0.0, once" in said
+  assert str(tmp_path / "mine") in dataset.source
+  assert (dataset.name, dataset.stand_in_for) == ("mine (own files)", "")
   assert dataset.class_names == tuple("0123456789") and dataset.image_shape == (8, 10, 1)
   for split, part in (("train", TRAIN), ("test", TEST)):
     loaded = getattr(dataset, split)
@@ -164,6 +168,42 @@ def test_a_folder_whose_name_is_no_text_is_refused(tmp_path):
   write_pictures(root)
   with pytest.raises(UsageError, match=r"the name of the folder .*caf.*udce9' is not in UTF-8"):
     load(root, tmp_path / "data")
+
+
+def idx_of_zeros(root):
+  for name in ("train-labels-idx1-ubyte.gz", "t10k-labels-idx1-ubyte.gz"):
+    rewrite(name, lambda content: content[:8] + bytes(len(content) - 8))(root)
+
+
+def parquet_of_zeros(root):
+  for path in (root / "data").iterdir():
+    images = pq.read_table(path)["image"]
+    pq.write_table(pa.table({"image": images, "label": [0] * len(images)}), path)
+
+
+@pytest.mark.parametrize(
+  ("write", "damage"),
+  [
+    (write_idx, idx_of_zeros),
+    (write_parquet, parquet_of_zeros),
+    (write_pictures, remove("*/[1-9]")),
+  ],
+)
+def test_one_class_alone_is_refused(tmp_path, write, damage):
+  """A net that knows only one answer is never wrong."""
+  complaint = r"mine \(own files\) has only one class, '0', but a net needs two"
+  assert_refused(tmp_path, RunError, (write, damage, complaint))
+
+
+def test_one_class_alone_is_refused_where_an_earlier_version_prepared_it(tmp_path, monkeypatch):
+  write_idx(tmp_path / "mine")
+  idx_of_zeros(tmp_path / "mine")
+  with monkeypatch.context() as patch:
+    for module in (files, dataset):
+      patch.setattr(module, "check_number_of_classes", lambda name, class_names: None)
+    load(tmp_path / "mine", tmp_path / "data")
+  with pytest.raises(RunError, match="has only one class"):
+    load(tmp_path / "mine", tmp_path / "data")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "a file"])

@@ -6,8 +6,8 @@ from loading import listing_of
 from own_files import remove, rewrite, rows, write_idx, write_parquet, write_pictures
 from processes import run
 
-from mnist_mlp import config
-from mnist_mlp.errors import RunError
+from mnist_mlp import config, inference
+from mnist_mlp.errors import RunError, UsageError
 from mnist_mlp.train import train_and_evaluate
 
 
@@ -35,6 +35,44 @@ def test_the_command_line_refuses_bad_files_in_one_line(tmp_path, damage, code, 
   ]
 
 
+def short(files, data_dir):
+  c = config.default()
+  c.data.files, c.data.data_dir, c.data.validation_examples = str(files), str(data_dir), 20
+  c.batch_size, c.num_epochs, c.num_steps, c.model.features = 20, 1.0, 1, ()
+  return c
+
+
+def test_own_files_in_a_folder_that_is_called_like_a_dataset_are_not_that_dataset(
+  tmp_path, digits_dir
+):
+  shutil.copytree(digits_dir, tmp_path / "data")
+  write_idx(tmp_path / "digits")
+  train_and_evaluate(short(tmp_path / "digits", tmp_path / "data"), tmp_path / "run")
+  file = tmp_path / "run" / "dataset.json"
+  facts = json.loads(file.read_text())
+  assert facts["name"] == "digits (own files)"
+  for name in (facts["name"], "digits"):  # The second is what version 0.2.0 wrote.
+    file.write_text(json.dumps({**facts, "name": name}))
+    net = inference.load_run(tmp_path / "run")
+    assert net.facts["name"] not in inference.LIKE_MNIST  # So `predict` warns.
+    own = inference.evaluate(net, "test", report=lambda line: None)
+    assert (own.dataset, own.examples.num_examples) == ("digits (own files)", 40)
+    with pytest.raises(UsageError, match=r"'digits', with images of \(28, 28, 1\)"):
+      inference.evaluate(net, "test", "digits", report=lambda line: None)
+
+
+def test_a_run_goes_on_where_its_files_have_moved_and_not_on_others(tmp_path):
+  write_idx(tmp_path / "old")
+  train_and_evaluate(short(tmp_path / "old", tmp_path / "data"), tmp_path / "run")
+  net = inference.load_run(tmp_path / "run")
+  (tmp_path / "old").rename(tmp_path / "new")
+  net.config.data.files = str(tmp_path / "new")
+  assert inference.evaluate(net, "test", report=lambda line: None).examples.num_examples == 40
+  rewrite("t10k-labels-idx1-ubyte.gz", lambda c: c[:-1] + b"\0")(tmp_path / "new")
+  with pytest.raises(RunError, match="was started on other data"):
+    inference.evaluate(net, "test", report=lambda line: None)
+
+
 @pytest.mark.slow
 def test_a_run_trains_on_parquet_files(tmp_path):
   write_parquet(tmp_path / "mine")
@@ -45,11 +83,11 @@ def test_a_run_trains_on_parquet_files(tmp_path):
   c.model.features = (32,)
   train_and_evaluate(c, tmp_path / "run")
   result = json.loads((tmp_path / "run" / "result.json").read_text())
-  assert result["dataset"]["name"] == "mine" and result["dataset"]["stand_in_for"] == ""
+  assert result["dataset"]["name"] == "mine (own files)" and result["dataset"]["stand_in_for"] == ""
   assert result["dataset"]["examples"] == {"train": 100, "validation": 20, "test": 40}
   assert result["test"]["accuracy"] > 0.6
   rows(labels=[0] * 40)(tmp_path / "mine")
-  with pytest.raises(RunError, match="was started on other data of the name 'mine'"):
+  with pytest.raises(RunError, match=r"started on other data of the name 'mine \(own files\)'"):
     train_and_evaluate(c, tmp_path / "run")
 
 
@@ -71,7 +109,8 @@ def test_the_commands_work_on_folders_of_pictures(tmp_path, digits_dir):
   result = json.loads((tmp_path / "run" / "result.json").read_text())
   process = run("--json", workdir, module="mnist_mlp.evaluate")
   report = json.loads(process.stdout)
-  assert report["dataset"] == "mine" and report["examples"] == 40
+  assert report["dataset"] == "mine (own files)" and report["examples"] == 40
   assert report["accuracy"] == pytest.approx(result["test"]["accuracy"])
+  assert (tmp_path / "run" / "evaluation" / "mine-own-files-test" / "report.txt").exists()
   process = run("--dataset=digits", workdir, module="mnist_mlp.evaluate")
   assert process.returncode == 2 and "'digits', with images of (28, 28, 1)" in process.stderr

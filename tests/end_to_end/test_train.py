@@ -209,6 +209,8 @@ def test_tensorboard_shows_a_run(uninterrupted):
     assert "label_smoothing" in server.texts("run", "config")[0][1]
     (group,) = server.session_groups()
     assert group["hparams"]["optimizer.learning_rate"] == 0.001
+    facts = json.loads((uninterrupted / "dataset.json").read_text())
+    assert group["hparams"]["data.fingerprint"] == facts["fingerprint"]
     assert group["sessions"][0]["status"] == "STATUS_SUCCESS"
 
 

@@ -43,6 +43,7 @@ class EvalMetrics(clu_metrics.Collection):
   """Averages over every example of a split."""
 
   loss: clu_metrics.Average.from_output("loss")  # type: ignore[valid-type]
+  cross_entropy: clu_metrics.Average.from_output("cross_entropy")  # type: ignore[valid-type]
   accuracy: clu_metrics.Average.from_output("correct")  # type: ignore[valid-type]
 
 

@@ -15,6 +15,7 @@ from mnist_mlp.config import AUGMENTATIONS
 from mnist_mlp.core import augment, losses
 from mnist_mlp.core.metrics import EvalMetrics, TrainMetrics
 from mnist_mlp.core.optimizer import project_max_norm
+from mnist_mlp.core.probabilities import cross_entropy
 from mnist_mlp.core.sharding import split_over_devices
 from mnist_mlp.core.spec import Examples
 from mnist_mlp.core.state import (
@@ -247,14 +248,17 @@ def predict_logits(state: TrainState, images: jax.Array, *, config: FrozenConfig
 def evaluate_and_predict(
   state: TrainState, split: Examples, *, config: FrozenConfigDict
 ) -> tuple[EvalMetrics, jax.Array]:
-  """Returns loss and accuracy over every example of a split, and the logits of `predict_logits`."""
+  """Returns the metrics of every example of a split, and the logits of `predict_logits`."""
   logits = predict_logits(state, split.images, config=config)
   loss = losses.per_example(config.loss, logits, split.labels, state.scalars["label_smoothing"])
+  plain = cross_entropy(config.loss.name, logits, split.labels)
   correct = jnp.argmax(logits, -1) == split.labels
-  return EvalMetrics.single_from_model_output(loss=loss, correct=correct), logits
+  return EvalMetrics.single_from_model_output(
+    loss=loss, cross_entropy=plain, correct=correct
+  ), logits
 
 
 @functools.partial(jax.jit, static_argnames=("config",))
 def evaluate(state: TrainState, split: Examples, *, config: FrozenConfigDict) -> EvalMetrics:
-  """Returns loss and accuracy over every example of a split."""
+  """Returns the metrics of every example of a split."""
   return evaluate_and_predict(state, split, config=config)[0]

@@ -117,6 +117,7 @@ def measure(evaluation: Evaluation) -> dict[str, Any]:
     "mistakes": int((predictions != labels).sum()),
     "accuracy": float(metrics.accuracy_score(labels, predictions)),
     "loss": float(net.losses(evaluation.logits, labels).mean(dtype=np.float64)),
+    "cross_entropy": _cross_entropy(labels, evaluation.probabilities),
     "expected_calibration_error": expected_calibration_error(labels, evaluation.probabilities),
     "classes": _classes(labels, predictions, net.class_names),
     "confusion_matrix": metrics.confusion_matrix(
@@ -124,6 +125,12 @@ def measure(evaluation: Evaluation) -> dict[str, Any]:
     ).tolist(),
     "worst_mistakes": _worst_mistakes(evaluation, predictions),
   }
+
+
+def _cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+  """Returns the mean of minus the logarithm of the true class's probability, in nats."""
+  given = probabilities[np.arange(len(labels)), labels]
+  return float(-np.log(np.maximum(given, np.finfo(np.float64).tiny)).mean())
 
 
 def _classes(

@@ -181,9 +181,9 @@ def load_run(workdir: str | os.PathLike, *, best: bool = False) -> Net:
     raise RunError(
       f"{folder.path / 'dataset.json'} is damaged: it does not describe a dataset"
     ) from error
-  result = folder.result()  # Read first: a run that goes on may finish meanwhile.
   if config.data.files:  # Version 0.2.0 called own files in a folder 'mnist' like TFDS's 'mnist'.
     facts = {**facts, "name": name_of(config.data.files)}
+  result = folder.result()  # Read first: a run that goes on may finish meanwhile.
   step, (state, _) = checkpoint.read(checkpoints, (state, TrainMetrics.empty()), best=best)
   check_promised(folder, result, step, best=best)
   return Net(folder, config, facts, state, step)

@@ -24,8 +24,8 @@ def to_text(numbers: Mapping[str, Any]) -> str:
   lines = [
     f"{numbers['dataset']} {numbers['split']}, by {by} {nets}",
     f"accuracy {numbers['accuracy']:.2%}: {numbers['mistakes']} of {numbers['examples']:,} images "
-    f"wrong; loss {numbers['loss']:.4f}; calibration error "
-    f"{numbers['expected_calibration_error']:.2%}",
+    f"wrong; loss {numbers['loss']:.4f}; cross-entropy {numbers['cross_entropy']:.4f}; "
+    f"calibration error {numbers['expected_calibration_error']:.2%}",
     *_classes(numbers, width),
     *_confusions(numbers, width),
     *_worst_mistakes(numbers),

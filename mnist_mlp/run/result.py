@@ -39,7 +39,10 @@ def result_of(run: Run, ending: Ending) -> dict[str, Any]:
 
 
 def _of_split(row: Mapping[str, Any], split: str) -> dict[str, float | None]:
-  return {name: row.get(f"{split}/{name}") for name in ("loss", "accuracy")}
+  found = {name: row.get(f"{split}/{name}") for name in ("loss", "cross_entropy", "accuracy")}
+  if f"{split}/cross_entropy" not in row:  # Train, and what an earlier version evaluated.
+    del found["cross_entropy"]
+  return found
 
 
 def check_promised(

@@ -30,7 +30,12 @@ with epy.lazy_imports():  # matplotlib is needed only in the end, and takes half
   from mnist_mlp.sweeps import figures
 
 # What is measured, by its name in a row.
-MEASURES = ("validation_accuracy", "validation_loss", "test_error_percent")
+MEASURES = (
+  "validation_accuracy",
+  "validation_loss",
+  "validation_cross_entropy",  # comparable where the loss itself is swept
+  "test_error_percent",
+)
 
 _ORDER = (FINISHED, STOPPED, DIVERGED, UNFINISHED)
 
@@ -60,6 +65,7 @@ def _row(member: Member, fields: Sequence[str]) -> Row:
     **{name: flat[name] for name in fields},
     "validation_accuracy": last.get("validation/accuracy"),
     "validation_loss": last.get("validation/loss"),
+    "validation_cross_entropy": last.get("validation/cross_entropy"),
     "test_error_percent": result and result["test"]["error_percent"],
   }
 
@@ -189,7 +195,7 @@ def table(rows: Sequence[Row]) -> str:
     *map(_short_name, fields),
     *(["runs"] if several else []),
     "validation %",
-    "loss",
+    "cross-entropy",
     "test error %",
     "status",
   ]
@@ -201,7 +207,7 @@ def table(rows: Sequence[Row]) -> str:
         *(_text(setting.get(name, "")) for name in fields),
         *([str(setting["runs"])] if several else []),
         _number(setting, "validation_accuracy", 100),
-        _number(setting, "validation_loss", 1, 4),
+        _number(setting, "validation_cross_entropy", 1, 4),
         _number(setting, "test_error_percent", 1),
         setting["status"],
       ]

@@ -208,6 +208,8 @@ def test_evaluation_counts_every_example_once(examples):
   assert metrics.accuracy.count == examples
   assert metrics.accuracy.total == (logits.argmax(1) == split.labels).sum()
   np.testing.assert_allclose(metrics.compute()["loss"], loss.mean(), rtol=1e-5)
+  plain = -log_p[np.arange(examples), split.labels]
+  np.testing.assert_allclose(metrics.compute()["cross_entropy"], plain.mean(), rtol=1e-5)
 
 
 def test_evaluation_batch_size_changes_nothing():

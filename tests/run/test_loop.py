@@ -176,7 +176,7 @@ def train_metrics(losses, step=3):
 
 def evaluation(losses):
   return EvalMetrics.single_from_model_output(
-    loss=jnp.array(losses), correct=jnp.array([True, True])
+    loss=jnp.array(losses), cross_entropy=jnp.array([1.0, 2.0]), correct=jnp.array([True, True])
   )
 
 
@@ -196,7 +196,7 @@ def test_measured_says_what_a_chunk_of_a_run_came_to():
   )
   found = measured(chunk)
   assert found.train == {"loss": 1.0, "accuracy": 0.5}
-  assert found.validation == {"loss": 0.5, "accuracy": 1.0}
+  assert found.validation == {"loss": 0.5, "cross_entropy": 1.5, "accuracy": 1.0}
   assert found.scalars == {"parameter_norm": 2.0, "gradient_norm": 3.0, "schedule": 0.75}
   assert found.non_finite is None
 

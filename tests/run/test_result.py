@@ -14,12 +14,13 @@ ROWS = [
     "train/loss": 1 / step,
     "train/accuracy": 0.5,
     "validation/loss": 2 / step,
+    "validation/cross_entropy": 3 / step,
     "validation/accuracy": accuracy,
     "train/learning_rate": 0.01,
   }
   for step, accuracy in ((6, 0.25), (12, 0.75), (15, 0.5))
 ]
-TEST = {"loss": 0.1, "accuracy": 0.9, "error_percent": 10.0, "examples": 41}
+TEST = {"loss": 0.1, "cross_entropy": 0.2, "accuracy": 0.9, "error_percent": 10.0, "examples": 41}
 
 
 def finished(path, **changes):
@@ -51,7 +52,7 @@ def test_the_result_says_what_was_trained_and_what_came_of_it(tmp_path):
   assert (result["steps"], result["epochs"], result["weights"]) == (15, 2.5, 1234)
   assert result["test"] == TEST
   # The last evaluation, not the best one.
-  assert result["validation"] == {"loss": 2 / 15, "accuracy": 0.5}
+  assert result["validation"] == {"loss": 2 / 15, "cross_entropy": 3 / 15, "accuracy": 0.5}
   assert result["train"] == {"loss": 1 / 15, "accuracy": 0.5}
   assert result["best_validation"] == best
   assert result["examples_per_second"] == 5678.9

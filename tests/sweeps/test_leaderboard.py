@@ -59,6 +59,7 @@ def table_row(point, validation, **changes):
     "epoch": 1.0,
     "validation_accuracy": validation,
     "validation_loss": 0.1,
+    "validation_cross_entropy": 0.2,
     "test_error_percent": 5.0,
     **changes,
   }

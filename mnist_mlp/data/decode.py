@@ -1,5 +1,6 @@
 """Prepared files to arrays: every record is decoded and checked."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -7,9 +8,9 @@ import numpy as np
 from etils import epy
 
 from mnist_mlp.core.spec import Examples
-from mnist_mlp.data import cache
+from mnist_mlp.data import cache, memory
 from mnist_mlp.data.quiet import import_tensorflow, silence
-from mnist_mlp.errors import RunError, UsageError, listing
+from mnist_mlp.errors import RunError, UsageError, UserError, listing
 
 with epy.lazy_imports():  # A run on cached data needs no TFDS.
   import tensorflow_datasets as tfds
@@ -37,6 +38,8 @@ def decode(name: str, builder: "tfds.core.DatasetBuilder") -> cache.Arrays:
   try:
     with silence():
       train, test = _decode_split(builder, "train"), _decode_split(builder, "test")
+  except UserError:
+    raise
   except Exception as error:
     raise RunError(
       f"{name} cannot be read from {builder.data_dir}: {error}. "
@@ -63,6 +66,7 @@ def _decode_split(builder: "tfds.core.DatasetBuilder", split: str) -> Examples:
   feature = builder.info.features[image_key]
   num_classes = builder.info.features[label_key].num_classes
   count = builder.info.splits[split].num_examples
+  memory.check_fits(f"the split {split!r} of {count:,} images", count * math.prod(feature.shape))
   images, labels = np.empty((count, *feature.shape), np.uint8), np.empty(count, np.int32)
   # strict: there must be as many records as the dataset says.
   for index, example in zip(range(count), _records(builder, split), strict=True):

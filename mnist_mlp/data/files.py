@@ -7,6 +7,7 @@ must have all of them. All pictures have one size, and are all grayscale or all 
 import dataclasses
 import functools
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from etils import epy
 
-from mnist_mlp.data import folders, formats, idx, parquet
+from mnist_mlp.data import folders, formats, idx, memory, parquet
 from mnist_mlp.data.formats import SPLITS, Files
 from mnist_mlp.data.source import check_number_of_classes
 from mnist_mlp.errors import RunError, UsageError
@@ -95,6 +96,8 @@ class FilesSource:
   def builder(self, folder: Path) -> "tfds.core.DatasetBuilder":
     """Returns a TFDS builder that reads the files when TFDS prepares the dataset."""
     names, shape = list(self.class_names), self.image_shape
+    count = sum(self.format.count(self.files[split]) for split in SPLITS)
+    memory.check_fits(f"{self.name}, {count:,} images of {_size(shape)},", count * math.prod(shape))
     return tfds.dataset_builders.AdhocBuilder(
       name=self.key,
       version=self.version,

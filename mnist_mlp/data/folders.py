@@ -51,4 +51,6 @@ def _rows(paths: list[Path], class_names: tuple[str, ...]) -> Iterator[Row]:
     yield Row(str(path), content, labels[path.parent.name])
 
 
-FORMAT = Format("pictures", "folders of pictures (train/CLASS/*.png)", _find, _class_names, _rows)
+FORMAT = Format(
+  "pictures", "folders of pictures (train/CLASS/*.png)", _find, len, _class_names, _rows
+)

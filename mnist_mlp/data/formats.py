@@ -41,12 +41,15 @@ class Format(NamedTuple):
   # folder holds no file of this format. Raises UsageError if the files cannot be what is meant.
   find: Callable[[Path], Files]
 
+  # count(files of one split) returns the number of examples, as cheaply as headers tell it.
+  count: Callable[[list[Path]], int]
+
   # class_names(files) returns what the labels 0 to n - 1 are called. Raises RunError if the
   # labels, or the files that hold them, are not right.
   class_names: Callable[[Files], tuple[str, ...]]
 
   # rows(files of one split, class_names) yields the examples in order. Raises RunError for a file
-  # that cannot be read.
+  # that cannot be read, and for one whose content would not fit in memory, before it is unfolded.
   rows: Callable[[list[Path], tuple[str, ...]], Iterator[Row]]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from etils import epy
 
+from mnist_mlp.data import memory
 from mnist_mlp.data.formats import SPLITS, Files, Format, Row, check_labels
 from mnist_mlp.errors import RunError, UsageError, listing
 
@@ -24,7 +25,8 @@ with epy.lazy_imports():  # PyArrow is optional.
 
 _COLUMNS = ("image", "label")
 _SPLIT_NAME = re.compile(r"(?<![a-z])(train|test)(?:ing)?(?![a-z])")
-_BATCH = 1000  # rows in memory
+_BATCH = 100  # rows in memory
+_LABEL_BYTES = 24  # of a label while it is checked: itself, and the sorted ones
 
 
 def _find(root: Path) -> Files:
@@ -43,6 +45,14 @@ def _find(root: Path) -> Files:
       )
     files.setdefault(splits.pop(), []).append(path)
   return files
+
+
+def _count(paths: list[Path]) -> int:
+  total = 0
+  for path in paths:
+    with _opened(path) as file:
+      total += file.metadata.num_rows
+  return total
 
 
 def _class_names(files: Files) -> tuple[str, ...]:
@@ -95,11 +105,20 @@ def _opened(path: Path) -> "Iterator[pyarrow.parquet.ParquetFile]":
   try:
     with pyarrow.parquet.ParquetFile(path) as file:
       _check_schema(path, file.schema_arrow)
+      _check_memory(path, file.metadata)
       yield file
   except (OSError, pyarrow.ArrowException) as error:
     raise RunError(
       f"{path} is not a Parquet file, or is damaged: {str(error).splitlines()[0]}"
     ) from error
+
+
+def _check_memory(path: Path, metadata: "pyarrow.parquet.FileMetaData") -> None:
+  """Raises a RunError if all labels, or one group of rows, would not fit in memory unfolded."""
+  memory.check_fits(f"{path}, of {metadata.num_rows:,} rows,", metadata.num_rows * _LABEL_BYTES)
+  for index in range(metadata.num_row_groups):
+    group = metadata.row_group(index)
+    memory.check_fits(f"{path}: row group {index}", group.total_byte_size)
 
 
 def _check_schema(path: Path, schema: "pyarrow.Schema") -> None:
@@ -123,4 +142,4 @@ def _check_schema(path: Path, schema: "pyarrow.Schema") -> None:
     )
 
 
-FORMAT = Format("Parquet files", "Parquet files (*.parquet)", _find, _class_names, _rows)
+FORMAT = Format("Parquet files", "Parquet files (*.parquet)", _find, _count, _class_names, _rows)

@@ -1,9 +1,22 @@
 import gzip
+import math
 import os
+import struct
+import tracemalloc
 
 import numpy as np
 import pytest
-from own_files import assert_refused, idx, load, put, rewrite, write_idx, write_idx_dotted
+from own_files import (
+  TRAIN,
+  assert_refused,
+  examples,
+  idx,
+  load,
+  put,
+  rewrite,
+  write_idx,
+  write_idx_dotted,
+)
 
 from mnist_mlp.data import files
 from mnist_mlp.errors import RunError
@@ -29,12 +42,12 @@ BAD_FILES = [
   (
     write_idx,
     rewrite("train-images-idx3-ubyte.gz", lambda c: c[:-1]),
-    "train-images-idx3-ubyte.gz is truncated: it holds 9615 bytes, but 9616 .*120, 8, 10",
+    "train-images-idx3-ubyte.gz is truncated: it does not hold the 9600 bytes .*120, 8, 10",
   ),
   (
     write_idx,
     rewrite("train-labels-idx1-ubyte.gz", lambda c: c + b"1"),
-    "train-labels-idx1-ubyte.gz is too long: it holds 129 bytes, but 128",
+    "train-labels-idx1-ubyte.gz is too long: it holds more than the 120 bytes",
   ),
   (
     write_idx,
@@ -77,6 +90,52 @@ BAD_FILES = [
 @pytest.mark.parametrize("case", BAD_FILES)
 def test_bad_idx_file_is_refused(tmp_path, case):
   assert_refused(tmp_path, RunError, case)
+
+
+def sparse(size):
+  """Returns a damage: images whose header is right, and which no machine can hold."""
+
+  def damage(root):
+    path = root / "train-images.idx3-ubyte"
+    path.write_bytes(idx(np.zeros((1, 1, 1)))[:4] + struct.pack(">3I", *size))
+    os.truncate(path, 16 + math.prod(size))
+
+  return damage
+
+
+TOO_MUCH = [
+  (
+    write_idx_dotted,
+    sparse((2**8, 2**16, 2**16)),
+    r"ubyte, of dimensions .*, would take 1,099.5 GB",
+  ),
+  (
+    write_idx,
+    rewrite("train-images-idx3-ubyte.gz", lambda c: c[:4] + b"\x7f" * 12 + c[16:]),
+    "train-images-idx3-ubyte.gz is truncated: it does not hold the 9787",
+  ),
+]
+
+
+@pytest.mark.parametrize("case", TOO_MUCH)
+def test_what_no_memory_can_hold_is_refused_by_its_header(tmp_path, case):
+  assert_refused(tmp_path, RunError, case)
+
+
+def test_a_file_is_not_unfolded_beyond_what_its_header_announces(tmp_path):
+  write_idx(tmp_path / "mine")
+  path = tmp_path / "mine" / "train-images-idx3-ubyte.gz"
+  with gzip.open(path, "wb", compresslevel=1) as file:
+    file.write(idx(examples(TRAIN)[0]))
+    for _ in range(200):
+      file.write(bytes(10**6))
+  tracemalloc.start()
+  try:
+    with pytest.raises(RunError, match="too long: it holds more than the 9600 bytes"):
+      load(tmp_path / "mine", tmp_path / "data")
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+  finally:
+    tracemalloc.stop()
 
 
 def test_mnists_original_files_are_read_as_they_are(mnist_files):

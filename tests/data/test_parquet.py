@@ -1,6 +1,7 @@
 import re
 import sys
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -86,6 +87,17 @@ BAD_FILES = [
 @pytest.mark.parametrize("case", BAD_FILES)
 def test_bad_parquet_file_is_refused(tmp_path, case):
   assert_refused(tmp_path, RunError, case)
+
+
+def test_more_pictures_than_memory_can_hold_are_refused_before_any_is_unfolded(tmp_path):
+  """A million rows, almost all of them without a picture, take little space in a file."""
+  write_parquet(tmp_path / "mine")
+  for path in (tmp_path / "mine" / "data").iterdir():
+    picture = encode(np.zeros((2000, 2000), np.uint8))
+    images = pa.array([picture, *[None] * (10**6 - 1)], pa.binary())
+    pq.write_table(pa.table({"image": images, "label": np.arange(10**6) % 10}), path)
+  with pytest.raises(RunError, match=r"3,000,000 images of 2000x2000x1, would take 12,000.0 GB"):
+    load(tmp_path / "mine", tmp_path / "data")
 
 
 def test_without_pyarrow_the_error_says_how_to_install_it(tmp_path, monkeypatch):

@@ -16,10 +16,11 @@ COMMANDS = {"main", "sweep", "predict", "evaluate"}  # a fork may delete some
 ALLOWED = {
   "errors": set(),
   "paths": {"errors"},
+  "waiting": set(),
   "config": {"paths", "errors"},
   "core": {"config", "errors"},
-  "data": {"core.spec", "config", "paths", "errors"},
-  "run": {"core", "data", "config", "paths", "errors"},
+  "data": {"core.spec", "config", "paths", "waiting", "errors"},
+  "run": {"core", "data", "config", "paths", "waiting", "errors"},
   "train": {"run", "core", "data", "config", "paths", "errors"},
   "sweeps": {"train", "run", "core", "data", "config", "paths", "errors"},
   "inference": {"train", "run", "core", "data", "config", "paths", "errors"},

@@ -15,7 +15,7 @@ import urllib.parse
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -58,17 +58,15 @@ def _own(folder: Path) -> Path:
 def lock(folder: Path, report: Report) -> Iterator[str]:
   """Holds the lock of a data folder, and waits for it if another process holds it.
 
-  Yields '', or in words why there can be no lock: the folder cannot be written.
+  Yields '', or in words why nothing can be written there. Some file systems know no locks: that is
+  said, and then two processes may prepare the same data at the same time, which only costs time.
   """
   with contextlib.ExitStack() as stack:
     try:
       _own(folder).mkdir(parents=True, exist_ok=True)
-      file = stack.enter_context(open(_own(folder) / ".lock", "w"))
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
-        report(f"data: waiting for another process that prepares data in {folder}")
-        fcntl.flock(file, fcntl.LOCK_EX)
+      # For reading too: a pipe of that name, opened for writing alone, would be waited for.
+      file = stack.enter_context(open(_own(folder) / ".lock", "ab+"))
+      _hold(file, folder, report)
       obstacle = ""
     except OSError as error:
       obstacle = str(error)
@@ -76,6 +74,20 @@ def lock(folder: Path, report: Report) -> Iterator[str]:
       shutil.rmtree(scratch(folder), ignore_errors=True)  # A killed process may have left it.
       stack.callback(shutil.rmtree, scratch(folder), ignore_errors=True)
     yield obstacle
+
+
+def _hold(file: BinaryIO, folder: Path, report: Report) -> None:
+  try:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      report(f"data: waiting for another process that prepares data in {folder}")
+      fcntl.flock(file, fcntl.LOCK_EX)
+  except OSError as error:  # ENOLCK, ENOSYS, EOPNOTSUPP
+    report(
+      f"data: going on without a lock, which the file system of {folder} cannot give: "
+      f"{error.strerror}; start one process at a time until the data are prepared"
+    )
 
 
 def write(key: str, folder: Path, arrays: Arrays, prepared: Path) -> str:

@@ -16,6 +16,7 @@ from mnist_mlp.data.source import Source, UnavailableError, check_number_of_clas
 from mnist_mlp.data.tfds import TfdsSource
 from mnist_mlp.errors import RunError, UsageError, UserError
 from mnist_mlp.paths import expand
+from mnist_mlp.waiting import said_if_slow
 
 _FULL_SIZE = 60_000  # the number of train examples for which `validation_examples` is chosen
 
@@ -156,7 +157,8 @@ def _asked_for(options: ConfigDict, report: Report, only: str | None) -> Source:
   """Returns the source that the config names; a resumed run's dataset goes before `name`."""
   if not options.files:
     return TfdsSource(only or options.name, options.manual_dir)
-  source = files.find(options.files)
+  with said_if_slow(report, f"data: looking through the folder {options.files}"):
+    source = files.find(options.files)
   report(f"data: {source.name} is made of {source.description}")
   return source
 

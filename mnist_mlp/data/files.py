@@ -9,6 +9,7 @@ import functools
 import hashlib
 import math
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -190,8 +191,10 @@ def _key(root: Path, format_: formats.Format, files: Files) -> str:
   state: list[Any] = [_VERSION, format_.name]
   for split in SPLITS:
     for path in files[split]:
-      stat = path.stat()
-      state.append((split, str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+      found = path.stat()
+      if not stat.S_ISREG(found.st_mode):  # A pipe, for one, would be waited for without end.
+        raise UsageError(f"config.data.files: {path} is not a file; move it away")
+      state.append((split, str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns))
   digests = (hashlib.sha256(repr(part).encode()).hexdigest()[:12] for part in (str(root), state))
   return "_".join(("own_files", *digests))
 

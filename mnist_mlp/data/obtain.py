@@ -10,6 +10,7 @@ from mnist_mlp.data.decode import decode
 from mnist_mlp.data.prepare import is_prepared, prepare
 from mnist_mlp.data.source import Source
 from mnist_mlp.errors import RunError
+from mnist_mlp.waiting import said_if_slow
 
 with epy.lazy_imports():  # A run on cached data needs no TFDS.
   import tensorflow_datasets as tfds
@@ -27,11 +28,13 @@ def obtain(source: Source, folder: Path, report: Report) -> Arrays:
     UsageError: the config names data that cannot be used.
     RunError: the data cannot be had (UnavailableError), prepared or read.
   """
-  arrays = _read_cache(source, folder)
+  with said_if_slow(report, f"data: checking the arrays of {source.name}, kept in {folder}"):
+    arrays = _read_cache(source, folder)
   if arrays is not None:
     report(f"data: {source.name} {arrays.version}, {arrays.origin}")
     return arrays
-  builder = source.builder(folder)
+  with said_if_slow(report, f"data: reading what {source.name} consists of"):
+    builder = source.builder(folder)
   origin = _announce(source, folder, builder, report)
   with cache.lock(folder, report) as obstacle:
     arrays = _read_cache(source, folder)  # The process that held the lock may have written it.

@@ -6,8 +6,8 @@ Column 'label' holds integers.
 """
 
 import contextlib
-import glob
 import importlib.util
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,13 +26,13 @@ with epy.lazy_imports():  # PyArrow is optional.
 _COLUMNS = ("image", "label")
 _SPLIT_NAME = re.compile(r"(?<![a-z])(train|test)(?:ing)?(?![a-z])")
 _BATCH = 100  # rows in memory
+_MOST_FOLDERS = 50_000  # in which files are looked for
 _LABEL_BYTES = 24  # of a label while it is checked: itself, and the sorted ones
 
 
 def _find(root: Path) -> Files:
   files: Files = {}
-  names = sorted(glob.glob("**/*.parquet", root_dir=root, recursive=True))
-  for path in filter(Path.is_file, (root / name for name in names)):
+  for path in _parquet_files(root):
     # The file's own name counts more than the names of its folders.
     for part in reversed(path.relative_to(root).parts):
       splits = set(_SPLIT_NAME.findall(part.lower()))
@@ -45,6 +45,32 @@ def _find(root: Path) -> Files:
       )
     files.setdefault(splits.pop(), []).append(path)
   return files
+
+
+def _parquet_files(root: Path) -> list[Path]:
+  """Returns the files whose name ends in .parquet, in all sub folders that are not hidden, sorted.
+
+  Links to folders are followed, but no folder is looked into twice: links can form circles.
+
+  Raises:
+    UsageError: there are too many folders, such as in / or /proc.
+  """
+  found, seen = [], set()
+  for place, folders, names in os.walk(root, followlinks=True):
+    stat = os.stat(place)
+    if (stat.st_dev, stat.st_ino) in seen:
+      folders.clear()
+      continue
+    seen.add((stat.st_dev, stat.st_ino))
+    if len(seen) > _MOST_FOLDERS:
+      raise UsageError(
+        f"config.data.files: {root} holds more than {_MOST_FOLDERS:,} folders; name the folder of "
+        "the data itself"
+      )
+    folders[:] = [name for name in folders if not name.startswith(".")]
+    parquet = [name for name in names if name.endswith(".parquet") and not name.startswith(".")]
+    found += [path for name in parquet if (path := Path(place, name)).is_file()]
+  return sorted(found, key=lambda path: str(path.relative_to(root)))
 
 
 def _count(paths: list[Path]) -> int:

@@ -1,6 +1,7 @@
 import gzip
 import os
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -29,7 +30,7 @@ from own_files import (
 )
 
 from mnist_mlp import config
-from mnist_mlp.data import dataset, files
+from mnist_mlp.data import dataset, files, parquet
 from mnist_mlp.errors import RunError, UsageError
 
 WRITERS = [write_idx, write_idx_dotted, write_parquet, write_parquet_in_folders, write_pictures]
@@ -117,6 +118,10 @@ assert not {{"tensorflow", "tensorflow_datasets", "pyarrow"}} & set(sys.modules)
 # Folders that are not as they must be.
 
 
+def bound_socket(path):
+  socket.socket(socket.AF_UNIX).bind(path)
+
+
 BAD_FOLDERS = [
   (write_idx, remove("*"), "{root} holds neither IDX files .* nor Parquet .* nor folders of"),
   (write_idx, remove("t10k*"), "{root} has IDX files for train, but none for test; a run needs"),
@@ -161,6 +166,29 @@ def test_links_to_folders_are_followed(tmp_path, write):
     (tmp_path / "mine" / split).symlink_to(tmp_path / "elsewhere" / split)
   dataset, _ = load(tmp_path / "mine", tmp_path / "data")
   assert pairs(*dataset.test) == pairs(*examples(TEST))
+
+
+def test_links_in_a_circle_are_followed_once(tmp_path):
+  write_parquet_in_folders(tmp_path / "mine")
+  (tmp_path / "mine" / "again").symlink_to(tmp_path / "mine")
+  dataset, _ = load(tmp_path / "mine", tmp_path / "data")
+  assert pairs(*dataset.test) == pairs(*examples(TEST))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, bound_socket])
+def test_what_is_no_file_is_never_waited_for(tmp_path, monkeypatch, make):
+  """To open a pipe is to wait for whoever writes into it."""
+  monkeypatch.chdir(tmp_path)  # The path of a socket must be short.
+  write_pictures(tmp_path / "mine")
+  make("mine/train/3/odd.png")
+  with pytest.raises(UsageError, match=r"mine/train/3/odd.png is not a file; move it away"):
+    load(tmp_path / "mine", tmp_path / "data")
+
+
+def test_an_endless_folder_is_refused(tmp_path, monkeypatch):
+  monkeypatch.setattr(parquet, "_MOST_FOLDERS", 50)
+  with pytest.raises((UsageError, RunError), match="/proc"):
+    load("/proc", tmp_path)
 
 
 def test_a_folder_whose_name_is_no_text_is_refused(tmp_path):

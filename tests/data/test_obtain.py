@@ -1,9 +1,12 @@
+import errno
 import fcntl
+import os
 
 import pytest
 from loading import assert_same, load, options, run_python
 
 from mnist_mlp import data
+from mnist_mlp.data import cache
 from mnist_mlp.errors import RunError
 
 # What is imported.
@@ -42,8 +45,8 @@ except RunError as error:
 
 
 def test_waits_for_the_lock_and_then_takes_what_the_other_made(digits_dir, digits_copy):
-  cache = digits_copy / "mnist_mlp" / "digits"
-  cache.rename(digits_copy / "aside")
+  kept = digits_copy / "mnist_mlp" / "digits"
+  kept.rename(digits_copy / "aside")
   said = []
   with open(digits_copy / "mnist_mlp" / ".lock") as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -51,7 +54,7 @@ def test_waits_for_the_lock_and_then_takes_what_the_other_made(digits_dir, digit
     def report(line):
       said.append(line)
       if "waiting for another process" in line:
-        (digits_copy / "aside").rename(cache)
+        (digits_copy / "aside").rename(kept)
         fcntl.flock(lock, fcntl.LOCK_UN)
 
     dataset = data.load(options(data_dir=digits_copy), report=report)
@@ -59,7 +62,26 @@ def test_waits_for_the_lock_and_then_takes_what_the_other_made(digits_dir, digit
   assert_same(dataset, load(digits_dir)[0])
 
 
-def test_a_data_dir_that_cannot_be_made_is_an_error(tmp_path):
-  (tmp_path / "file").write_text("")
-  with pytest.raises(RunError, match=f"cannot be written.*{tmp_path}/file"):
-    load(tmp_path / "file")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_said_and_used(digits_dir, uncached, monkeypatch, number):
+  def flock(file, operation):
+    raise OSError(number, os.strerror(number))
+
+  monkeypatch.setattr(cache.fcntl, "flock", flock)
+  dataset, said = load(uncached)
+  assert said.count("going on without a lock") == 1 and os.strerror(number) in said
+  assert "waiting" not in said and "nothing can be kept" not in said
+  assert_same(dataset, load(digits_dir)[0])
+  assert "decoded once" not in load(uncached)[1]
+
+
+def test_a_pipe_in_place_of_the_lock_is_not_waited_for(digits_dir, uncached):
+  (uncached / "mnist_mlp").mkdir()
+  os.mkfifo(uncached / "mnist_mlp" / ".lock")
+  assert_same(load(uncached)[0], load(digits_dir)[0])
+
+
+def test_a_data_dir_that_cannot_be_written_is_an_error(tmp_path):
+  (tmp_path / "mnist_mlp").write_text("in the way")
+  with pytest.raises(RunError, match=f"cannot be written.*{tmp_path}"):
+    load(tmp_path)

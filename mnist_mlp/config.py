@@ -10,9 +10,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
-from mnist_mlp.errors import UsageError, did_you_mean, listing
+from mnist_mlp.errors import UsageError, did_you_mean, listing, shown
 
 
 class Field(NamedTuple):
@@ -28,6 +28,7 @@ class Field(NamedTuple):
 
 
 _STEPS = "[0, 2147483647]"  # an int32 counts steps
+_COUNT = "[1, 2147483647]"
 _EPOCHS = "[0, 1e9]"
 _OPTIMIZERS = [
   "sgd", "momentum", "nesterov", "adam", "adamw", "nadamw", "rmsprop", "adagrad", "lion", "lamb",
@@ -38,12 +39,12 @@ _OPTIMIZERS = [
 # positive X_steps wins over X_epochs. An epoch is `train examples // batch_size` optimizer steps.
 FIELDS: dict[str, Field] = {
   "seed": Field(0, "[0, 4294967295]", "parameters, shuffling and dropout all follow from it"),
-  "batch_size": Field(128, "[1, inf)", "examples a step, over all devices"),
+  "batch_size": Field(128, _COUNT, "examples a step, over all devices"),
   "num_epochs": Field(20.0, _EPOCHS, "length of the run, epochs"),
   "num_steps": Field(0, _STEPS, "the same in steps"),
   "eval_every_epochs": Field(1.0, _EPOCHS, "between evaluations; the end is always evaluated"),
   "eval_every_steps": Field(0, _STEPS, "the same in steps"),
-  "eval_batch_size": Field(1024, "[1, inf)", "examples; changes speed and memory, not results"),
+  "eval_batch_size": Field(1024, _COUNT, "examples; changes speed and memory, not results"),
   "checkpoint_every_epochs": Field(0.0, _EPOCHS, "between checkpoints; evaluations save too"),
   "checkpoint_every_steps": Field(0, _STEPS, "the same in steps"),
   # Where the examples come from.
@@ -52,12 +53,12 @@ FIELDS: dict[str, Field] = {
   "data.data_dir": Field("", None, "folder of prepared data; '' is TFDS's own default"),
   "data.manual_dir": Field("", None, "folder with the dataset's original download files"),
   "data.offline": Field("digits", ["", "digits"], "stand-in for missing data; '' is an error"),
-  "data.validation_examples": Field(5000, "[0, inf)", "examples from the end of train; 0 is none"),
+  "data.validation_examples": Field(5000, _STEPS, "examples from the end of train; 0 is none"),
   # Distortions of training images, drawn anew at every step.
   "augment.elastic_alpha": Field(0.0, "[0, inf)", "factor of the smoothed displacements, pixels"),
   "augment.elastic_sigma": Field(4.0, "(0, 50]", "width of their Gaussian smoothing, pixels"),
   "augment.rotation": Field(0.0, "[0, 180]", "largest angle either way, degrees"),
-  "augment.rotation_of": Field((), "[0, inf)", "classes, not degrees, with an angle of their own"),
+  "augment.rotation_of": Field((), _STEPS, "classes, not degrees, with an angle of their own"),
   "augment.rotation_for_those": Field(0.0, "[0, 180]", "their largest angle, degrees"),
   "augment.scale": Field(0.0, "[0, 0.9]", "largest share by which each axis grows or shrinks"),
   "augment.shift": Field(0.0, "[0, inf)", "largest shift either way along each axis, pixels"),
@@ -99,7 +100,7 @@ FIELDS: dict[str, Field] = {
   "optimizer.b2": Field(0.999, "[0, 1)", "decay of the second moment, where there is one"),
   "optimizer.eps": Field(1e-8, "(0, inf)", "adam family, lamb, rmsprop, adagrad, schedule_free"),
   "optimizer.rms_decay": Field(0.9, "[0, 1)", "decay of the mean square: rmsprop"),
-  "optimizer.memory_size": Field(10, "[1, inf)", "past updates kept: lbfgs"),
+  "optimizer.memory_size": Field(10, _COUNT, "past updates kept: lbfgs"),
   "optimizer.clip_norm": Field(0.0, "[0, inf)", "largest global gradient norm; 0 is off"),
   "optimizer.max_norm": Field(0.0, "[0, inf)", "largest norm of a unit's weights; 0 is off"),
   "schedule.name": Field(
@@ -128,17 +129,18 @@ def validate(config: ConfigDict) -> ConfigDict:
   """Checks every field against the schema, alone and together.
 
   Returns:
-    The config, for chaining.
+    The config, for chaining; of a frozen one, a copy that is not.
 
   Raises:
     UsageError: names the first wrong field, its value, and what it may be.
   """
+  _require(isinstance(config, ConfigDict), f"the config is {shown(config)}, no ConfigDict")
+  config = ConfigDict(config).lock() if isinstance(config, FrozenConfigDict) else config
   values = flatten(config)
   for name in values:
     check_known(name, FIELDS)
   for name, field in FIELDS.items():
-    missing = f"config.{name} is missing; start from mnist_mlp.config.default()"
-    _require(name in values, missing)
+    _require(name in values, f"config.{name} is missing; start from mnist_mlp.config.default()")
     _check_type(name, values[name], field)
   for name, field in FIELDS.items():
     _check_allowed(name, values[name], field)
@@ -163,22 +165,22 @@ def _check_type(name: str, value: Any, field: Field) -> None:
     ok = all(type(item) is int for item in value)
   kind = "tuple of int" if expected is tuple else expected.__name__
   own = type(value).__name__
-  _require(ok, f"config.{name} is {value!r}, of type {own}, but must be of type {kind}")
+  _require(ok, f"config.{name} is {shown(value)}, of type {own}, but must be of type {kind}")
 
 
 def _check_allowed(name: str, value: Any, field: Field) -> None:
   allowed = field.allowed
   if isinstance(allowed, list):
     choices = listing(map(repr, allowed)) + did_you_mean(value, allowed)
-    _require(value in allowed, f"config.{name} is {value!r}, which is not one of {choices}")
+    _require(value in allowed, f"config.{name} is {shown(value)}, which is not one of {choices}")
   elif allowed and isinstance(value, tuple):
     ok = all(_inside(element, allowed) for element in value)
-    _require(ok, f"config.{name} is {value!r}, but every element must lie in {allowed}")
+    _require(ok, f"config.{name} is {shown(value)}, but every element must lie in {allowed}")
   elif allowed:
-    _require(_inside(value, allowed), f"config.{name} is {value!r} but must lie in {allowed}")
+    _require(_inside(value, allowed), f"config.{name} is {shown(value)} but must lie in {allowed}")
     if isinstance(field.default, float):
       as_held = _float32(value)
-      held = f"config.{name} is {value!r}, which is {as_held!r} as a float32"
+      held = f"config.{name} is {shown(value)}, which is {as_held!r} as a float32"
       _require(_inside(as_held, allowed), f"{held}, but must lie in {allowed}")
 
 
@@ -322,9 +324,8 @@ def to_json(config: ConfigDict) -> str:
 def differences(old: ConfigDict, new: ConfigDict) -> str:
   """Returns 'config.seed: 0 -> 1, ...' for the fields in which two configs differ, else ''."""
   a, b = flatten(old), flatten(new)
-  names = dict.fromkeys([*a, *b])
   return ", ".join(
     f"config.{name}: {a.get(name)!r} -> {b.get(name)!r}"
-    for name in names
+    for name in dict.fromkeys([*a, *b])
     if a.get(name, math.nan) != b.get(name, math.nan)
   )

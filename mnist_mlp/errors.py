@@ -2,6 +2,9 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
+
+_LONGEST = 200  # characters of a value in a message
 
 
 class UserError(Exception):
@@ -42,3 +45,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def listing(names: Iterable[str]) -> str:
   """Returns the names as they are shown in a message: 'a, b, c'."""
   return ", ".join(names)
+
+
+def shown(value: Any) -> str:
+  """Returns the `repr` of a value, cut where it is too long for a message."""
+  try:
+    text = repr(value)
+  except ValueError:  # Python refuses to write out an int of thousands of digits.
+    return "a number of thousands of digits"
+  return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -53,11 +53,13 @@ def train_and_evaluate(
     The last state. If the run is finished already, nothing is trained.
 
   Raises:
-    UsageError: the config is wrong, or not the one that the workdir holds.
+    UsageError: the config is wrong, or not the one that the workdir holds, or the environment asks
+      JAX for what cannot be.
     RunError: the workdir or the data cannot be used, or the loss became NaN or infinite.
     Interrupted: a signal such as SIGINT or SIGTERM arrived; the state is saved.
   """
   config = config_lib.validate(config)
+  environment.check_jax()
   with Workdir(workdir).claim(config) as folder, jax.set_mesh(create_mesh()):
     run = open_run(config, folder, Console())
     with Checkpoints(folder.path / "checkpoints", report=run.console.line) as checkpoints:

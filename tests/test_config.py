@@ -3,9 +3,10 @@
 import math
 import re
 
+import numpy as np
 import pytest
 import small
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp import config
 from mnist_mlp.errors import UsageError
@@ -39,6 +40,25 @@ def test_default_is_valid_locked_and_fresh():
   assert config.default().model.features == (512, 512)
 
 
+def test_a_frozen_config_serves_as_one_that_is_not():
+  c = config.default()
+  c.model.features = (7, 5)
+  thawed = config.validate(FrozenConfigDict(c))
+  assert type(thawed) is type(thawed.model) is ConfigDict and thawed.is_locked
+  assert config.to_json(thawed) == config.to_json(c)
+
+
+@pytest.mark.parametrize("value", [None, {}, [], 5, "x", config.default().to_dict()])
+def test_what_is_no_config_is_refused(value):
+  assert message_of(value).endswith(", no ConfigDict")
+
+
+@pytest.mark.parametrize("name", [n for n, f in config.FIELDS.items() if type(f.default) is int])
+def test_no_number_is_too_large_for_a_message(name):
+  message = message_of(changed(**{name.replace(".", "__"): 10**5000}))
+  assert f"config.{name} is a number of thousands of digits but must lie in" in message
+
+
 @pytest.mark.parametrize(
   ("path", "value", "parts"),
   [
@@ -57,6 +77,10 @@ def test_default_is_valid_locked_and_fresh():
     ("model__features", 512, ["config.model.features is 512", "tuple of int"]),
     ("model__features", (512, 1.5), ["config.model.features", "tuple of int"]),
     ("model__features", (512, True), ["config.model.features", "tuple of int"]),
+    ("seed", np.int64(3), ["config.seed is np.int64(3)", "of type int64", "must be of type int"]),
+    ("optimizer__learning_rate", np.float32(0.1), ["of type float32", "must be of type float"]),
+    ("model__features", np.array([5, 6]), ["of type ndarray", "must be of type tuple of int"]),
+    ("ema__evaluate", np.True_, ["config.ema.evaluate is np.True_", "must be of type bool"]),
     # Out of range.
     ("model__features", (512, 0), ["config.model.features is (512, 0)", "[1, 1000000]"]),
     ("model__features", (10**20,), ["every element must lie in [1, 1000000]"]),
@@ -67,7 +91,7 @@ def test_default_is_valid_locked_and_fresh():
     # What float32 makes of it counts.
     ("optimizer__b2", 0.99999999, ["config.optimizer.b2 is 0.99999999", "1.0 as a float32"]),
     ("optimizer__eps", 1e-50, ["config.optimizer.eps is 1e-50", "0.0 as a float32", "(0, inf)"]),
-    ("batch_size", 0, ["config.batch_size is 0", "[1, inf)"]),
+    ("batch_size", 0, ["config.batch_size is 0", "[1, 2147483647]"]),
     ("batch_size", -3, ["config.batch_size is -3"]),
     ("eval_batch_size", 0, ["config.eval_batch_size is 0"]),
     ("seed", -1, ["config.seed is -1"]),
@@ -224,7 +248,7 @@ def test_lbfgs_refuses_distortions(name):
     ("elastic_sigma", 0.0, "must lie in"),
     ("scale", 1.0, "must lie in"),
     ("rotation", float("nan"), "must lie in"),
-    ("rotation_of", (1, -7), r"every element must lie in \[0, inf\)"),
+    ("rotation_of", (1, -7), r"every element must lie in \[0, 2147483647\]"),
   ],
 )
 def test_impossible_strengths_are_refused(name, value, message):

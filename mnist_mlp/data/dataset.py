@@ -167,11 +167,18 @@ def _data_folder(data_dir: str) -> Path:
   """Returns the folder of prepared data; makes nothing.
 
   Raises:
-    UsageError: neither the folder nor the one that it would lie in exists: a slip in a name.
+    UsageError: neither the folder nor the one that it would lie in exists: a slip in a name. Or no
+      folder can have such a name.
   """
   variable = os.environ.get("TFDS_DATA_DIR", "")
   given = data_dir or variable or "~/tensorflow_datasets"
-  folder = expand(given).absolute()
+  try:
+    folder = expand(given).absolute()
+    str(folder).encode()
+  except UnicodeEncodeError as error:  # TFDS cannot read its files there.
+    raise UsageError(f"the name of the data folder {given!r} is not in UTF-8") from error
+  except UsageError as error:
+    raise UsageError(f"{error}, in config.data.data_dir") from error
   needed = folder if os.path.lexists(folder) else folder.parent
   if not os.path.isdir(needed):
     named = "config.data.data_dir" if data_dir or not variable else "TFDS_DATA_DIR"

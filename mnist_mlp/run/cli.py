@@ -23,7 +23,9 @@ from absl import logging as absl_logging
 from ml_collections import ConfigDict, config_flags
 
 from mnist_mlp import config as config_lib
+from mnist_mlp import startup
 from mnist_mlp.errors import Interrupted, UsageError, UserError
+from mnist_mlp.paths import expand
 from mnist_mlp.run.config_files import load_config
 
 _HELP = {"--help", "-help", "-h", "--helpshort", "--helpfull"}
@@ -99,9 +101,9 @@ def run(
     sys.stdout.reconfigure(errors="backslashreplace")  # File names may be bytes that are no text.
   collect_garbage_rarely()
   absl_logging.use_absl_handler()
-  faulthandler.enable()
+  faulthandler.enable(2)  # By number: a notebook's stream has none.
   flags.FLAGS.mark_as_parsed()  # Libraries read theirs, which keep their defaults.
-  with user_errors():
+  with startup.interruptible(), user_errors():
     main(parse(main, define_flags, sys.argv if argv is None else argv, positional))
   # What is left ends with the process. A last search for garbage among it would take half a second.
   gc.freeze()
@@ -145,7 +147,8 @@ def user_errors() -> Iterator[None]:
 
 def _discard_output() -> None:
   """Sends the output that is still buffered nowhere: a second error would hide the first."""
-  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+  with contextlib.suppress(OSError, AttributeError):  # A notebook's stream has no number.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parse(
@@ -160,7 +163,7 @@ def parse(
   values.set_gnu_getopt(positional)
   values["verbosity"] = flags.FLAGS["verbosity"]  # absl's own, for its logs.
   with _flag_errors():
-    arguments = values.read_flags_from_files(list(argv[1:]), force_gnu=False)
+    arguments = _expanded(values.read_flags_from_files(list(argv[1:]), force_gnu=False))
     define_flags(values, arguments)
     if _HELP.intersection(arguments):
       print(
@@ -186,16 +189,35 @@ def _quieten_logs() -> None:
 
 
 def _program(main: Callable[[CommandLine], None], script: str) -> str:
-  spec = sys.modules[main.__module__].__spec__
+  spec = getattr(sys.modules[main.__module__], "__spec__", None)
   return f"python -m {spec.name}" if spec else f"python {shlex.quote(script)}"
 
 
+def _expanded(arguments: Sequence[str]) -> list[str]:
+  """Returns the arguments with the path of --config as it is meant: a shell leaves its ~ alone."""
+  expanded = list(arguments)
+  for i, argument in enumerate(arguments):
+    name, equals, value = argument.lstrip("-").partition("=")
+    if name == "config" and argument.startswith("-"):
+      if equals:
+        expanded[i] = f"--config={expand(value)}"
+      elif i + 1 < len(arguments):
+        expanded[i + 1] = str(expand(arguments[i + 1]))
+  return expanded
+
+
 def _config_path(arguments: Sequence[str]) -> str | None:
-  """Returns the value of --config, to check the file before absl runs it and shows a traceback."""
+  """Returns the value of --config, to check the file before absl runs it and shows a traceback.
+
+  Raises:
+    UsageError: there are several.
+  """
   path = None
   for i, argument in enumerate(arguments):
     name, equals, value = argument.lstrip("-").partition("=")
     if name == "config" and argument.startswith("-"):
+      if path is not None:
+        raise UsageError("--config is given twice; give it once")
       path = value if equals else "".join(arguments[i + 1 : i + 2])
   return path
 
@@ -204,7 +226,7 @@ def _check_names(arguments: Sequence[str], config: ConfigDict) -> None:
   """Raises a UsageError if an override names no field, or a tuple twice, which would be joined."""
   known, tuples = config_lib.flatten(config), set()
   for argument in arguments:
-    match = re.match(r"--?(?:no)?config\.([^=]+)", argument)
+    match = re.match(r"--?(?:no)?config\.([^=]*)", argument)
     if not match:
       continue
     config_lib.check_known(match[1], known)

@@ -8,6 +8,7 @@ import platform
 import signal
 import threading
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,12 @@ _PACKAGES = (
   "numpy",
 )
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+# What JAX must be set to. Anything else would end in errors deep inside a program.
+_NEEDED = {
+  "jax_enable_x64": False,
+  "jax_disable_jit": False,
+  "jax_numpy_dtype_promotion": "standard",
+}
 _TOGETHER = 1.0  # seconds within which signals count as one
 
 
@@ -83,7 +90,11 @@ def use_compilation_cache() -> None:
 
   If anything is wrong with the cache, JAX says so and compiles anew. Each kind of processor has a
   folder of its own, since machines may share a home folder.
+
+  Raises:
+    UsageError: the environment asks JAX for what cannot be; see `check_jax`.
   """
+  check_jax()
   if jax.config.values["jax_compilation_cache_dir"]:
     return
   try:
@@ -93,6 +104,29 @@ def use_compilation_cache() -> None:
   kind = hashlib.sha256(_cpuinfo("flags").encode()).hexdigest()[:12]
   jax.config.update("jax_compilation_cache_dir", str(home / "mnist_mlp" / f"xla-{kind}"))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def check_jax() -> None:
+  """Checks what variables of the environment, or the caller, ask of JAX.
+
+  Raises:
+    UsageError: another precision, or no compilation, than the program is made for; or a device that
+      is not there.
+  """
+  for name, needed in _NEEDED.items():
+    if getattr(jax.config, name) != needed:
+      raise UsageError(f"{name.upper()} must be {needed!r} for this program; unset the variable")
+  platforms = jax.config.jax_platforms  # type: ignore[attr-defined]
+  if platforms in (None, "", "cpu"):
+    return
+  try:
+    jax.devices()
+  except (RuntimeError, AssertionError) as error:  # The second for a GPU without JAX's part for it.
+    reason = (str(error).splitlines() or ["JAX finds none"])[0]
+    raise UsageError(
+      f"JAX_PLATFORMS is {platforms!r}, but there is no such device to compute on ({reason}); "
+      "unset the variable, so that JAX chooses"
+    ) from error
 
 
 def describe() -> dict[str, Any]:
@@ -118,13 +152,24 @@ def cpu_cores() -> int:
 
 @functools.cache
 def _versions() -> dict[str, str]:
-  return {name: importlib.metadata.version(name) for name in _PACKAGES}
+  return {name: _version(name) for name in _PACKAGES}
+
+
+def _version(package: str) -> str:
+  """Returns the version of a package; of this one, that of the checkout if it is not installed."""
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    if package != "mnist_mlp" or not project.is_file():
+      return "unknown"
+    return tomllib.loads(project.read_text("utf-8"))["project"]["version"]
 
 
 def _cpuinfo(field: str) -> str:
   """Returns a field of Linux's description of the processor, or what Python knows elsewhere."""
   try:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
+    for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
       if line.startswith(field):
         return line.partition(":")[2].strip()
   except OSError:

@@ -2,6 +2,7 @@
 
 import errno
 import re
+import shutil
 import signal
 
 import processes
@@ -46,6 +47,31 @@ def test_arguments_that_are_no_flags_are_for_commands_that_take_them():
     parsed(main, "stray", "--workdir=a")
   line = parsed(main, "one.png", "--workdir=a", "-", positional=True)
   assert line.positional == ["one.png", "-"] and line.flags.workdir == "a"
+
+
+@pytest.mark.parametrize("arguments", [["--config=~/c.py"], ["--config", "~/c.py"]])
+def test_a_config_file_may_lie_in_the_home_folder(tmp_path, monkeypatch, arguments):
+  monkeypatch.setenv("HOME", str(tmp_path))
+  shutil.copy(processes.ROOT / ADAM, tmp_path / "c.py")
+  line = parsed(main, *arguments, "--config.seed=3")
+  assert line.config_path == str(tmp_path / "c.py") and line.flags.config.seed == 3
+  assert str(tmp_path / "c.py") in line.again("runs/new")
+
+
+@pytest.mark.parametrize(
+  ("arguments", "said"),
+  [
+    ([f"--config={ADAM}", "--config.=1"], "config. is not a field"),
+    ([f"--config={ADAM}", f"--config={ADAM}"], "--config is given twice"),
+    ([f"--config={ADAM}", f"--config.seed={'9' * 5000}"], "config.seed is '999"),
+    (["--config=a\0b"], "the path 'a\\x00b' holds a NUL character"),
+  ],
+)
+def test_odd_arguments_get_one_sentence(monkeypatch, arguments, said):
+  monkeypatch.chdir(processes.ROOT)
+  with pytest.raises(UsageError, match=re.escape(said)) as caught:
+    parsed(main, *arguments)
+  assert "\n" not in str(caught.value)
 
 
 def test_a_flag_file_stands_for_its_content(tmp_path):

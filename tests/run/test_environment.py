@@ -1,5 +1,6 @@
 """The process around a run: what it compiles, and the signals that stop it."""
 
+import importlib.metadata
 import json
 import os
 
@@ -72,6 +73,38 @@ def test_changes_between_environments_are_named():
   new["packages"]["jax"], new["cpu_cores"] = "9.9", 77
   said = environment.changes(old, new)
   assert f"jax: {old['packages']['jax']} -> 9.9" in said and "cpu_cores" in said
+
+
+@pytest.mark.parametrize(
+  ("name", "value", "said"),
+  [
+    ("JAX_ENABLE_X64", "1", "JAX_ENABLE_X64 must be False"),
+    ("JAX_DISABLE_JIT", "1", "JAX_DISABLE_JIT must be False"),
+    ("JAX_NUMPY_DTYPE_PROMOTION", "strict", "JAX_NUMPY_DTYPE_PROMOTION must be 'standard'"),
+    ("JAX_PLATFORMS", "tpu", "JAX_PLATFORMS is 'tpu', but there is no such device"),
+    ("JAX_PLATFORMS", "nonsense", "JAX_PLATFORMS is 'nonsense', but there is no such device"),
+  ],
+)
+def test_what_jax_is_asked_for_and_cannot_do_is_one_sentence(tmp_path, name, value, said):
+  done = processes.run(*SHORT, f"--workdir={tmp_path / 'run'}", **{name: value})
+  assert done.returncode == 2, done.stderr
+  assert done.stderr.startswith(f"error: {said}") and done.stderr.count("\n") == 1
+  assert not (tmp_path / "run").exists()
+
+
+def test_a_checkout_that_is_not_installed_knows_its_version(monkeypatch):
+  found = environment.describe()["packages"]
+  real = importlib.metadata.version
+
+  def version(name):
+    if name in ("mnist_mlp", "clu"):
+      raise importlib.metadata.PackageNotFoundError(name)
+    return real(name)
+
+  monkeypatch.setattr(importlib.metadata, "version", version)
+  environment._versions.cache_clear()
+  assert environment.describe()["packages"] == {**found, "clu": "unknown"}
+  environment._versions.cache_clear()
 
 
 KEEP = """

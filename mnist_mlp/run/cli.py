@@ -102,6 +102,8 @@ def run(
   collect_garbage_rarely()
   absl_logging.use_absl_handler()
   faulthandler.enable(2)  # By number: a notebook's stream has none.
+  if sys.unraisablehook is sys.__unraisablehook__:  # A notebook has its own.
+    sys.unraisablehook = show_unraisable
   flags.FLAGS.mark_as_parsed()  # Libraries read theirs, which keep their defaults.
   with startup.interruptible(), user_errors():
     main(parse(main, define_flags, sys.argv if argv is None else argv, positional))
@@ -116,6 +118,16 @@ def collect_garbage_rarely() -> None:
   through all objects: a tenth of the time to the first step.
   """
   gc.set_threshold(100_000)
+
+
+def show_unraisable(found: "sys.UnraisableHookArgs") -> None:
+  """Shows an error that no code could catch, as Python does, but for those that hide another one.
+
+  When reading or writing a checkpoint fails, Orbax raises an error and closes its event loop. The
+  threads of TensorStore then fail to report to it, dozens of times.
+  """
+  if not (found.exc_type is RuntimeError and str(found.exc_value) == "Event loop is closed"):
+    sys.__unraisablehook__(found)
 
 
 @contextlib.contextmanager

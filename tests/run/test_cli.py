@@ -156,3 +156,44 @@ def test_importing_a_module_defines_no_flag():
   done = processes.python(IMPORT_ALL)
   assert done.returncode == 0, done.stderr
   assert {"mnist_mlp.main", "mnist_mlp.core.steps", "mnist_mlp.run.cli"} <= set(done.stdout.split())
+
+
+UNRAISABLE = """
+import ctypes, sys
+from mnist_mlp.run import cli
+
+def raise_in_callback(message):
+  @ctypes.CFUNCTYPE(None)
+  def callback():
+    raise RuntimeError(message)
+  callback()
+
+sys.unraisablehook = cli.show_unraisable
+for message in ("Event loop is closed", "something else"):
+  raise_in_callback(message)
+"""
+
+
+def test_an_error_that_only_hides_another_one_is_not_shown():
+  done = processes.python(UNRAISABLE)
+  assert done.returncode == 0, done.stderr
+  assert done.stderr.count("Traceback") == 1 and "something else" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_lacks_a_part_is_one_line(tmp_path, digits_dir):
+  command = (
+    "--config=configs/sgd.py",
+    "--config.data.name=digits",
+    "--config.data.validation_examples=100",
+    "--config.model.features=(8,)",
+    "--config.num_epochs=1",
+    f"--workdir={tmp_path}",
+  )
+  assert processes.run(*command, TFDS_DATA_DIR=str(digits_dir)).returncode == 0
+  (tmp_path / "result.json").unlink()
+  for folder in tmp_path.glob("checkpoints/*/state/d"):
+    shutil.rmtree(folder)
+  done = processes.run(*command, TFDS_DATA_DIR=str(digits_dir))
+  assert done.returncode == 1
+  assert done.stderr.startswith("error: no checkpoint in ") and done.stderr.count("\n") == 1

@@ -141,7 +141,7 @@ def validate(config: ConfigDict) -> ConfigDict:
     check_known(name, FIELDS)
   for name, field in FIELDS.items():
     _require(name in values, f"config.{name} is missing; start from mnist_mlp.config.default()")
-    _check_type(name, values[name], field)
+    check_type(name, values[name], field)
   for name, field in FIELDS.items():
     _check_allowed(name, values[name], field)
   _check_together(config)
@@ -158,7 +158,8 @@ def check_known(name: str, known: Mapping[str, Any]) -> None:
   raise UsageError(f"config.{name} is not a field{hint}")
 
 
-def _check_type(name: str, value: Any, field: Field) -> None:
+def check_type(name: str, value: Any, field: Field) -> None:
+  """Raises a UsageError unless the value is of the field's type; an int may stand for a float."""
   expected = type(field.default)
   ok = type(value) is expected or (expected is float and type(value) is int)
   if expected is tuple and ok:

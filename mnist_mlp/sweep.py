@@ -21,7 +21,6 @@ from absl import flags
 from etils import epy
 
 from mnist_mlp import sweeps
-from mnist_mlp.config import flatten
 from mnist_mlp.errors import UsageError, listing
 from mnist_mlp.run import cli
 from mnist_mlp.run.config_files import load_config
@@ -30,7 +29,7 @@ from mnist_mlp.run.workdir import chosen
 
 with epy.lazy_imports():  # JAX takes seconds, for which --help and errors need not wait.
   from mnist_mlp.run import environment
-  from mnist_mlp.sweeps import engines, leaderboard, plan, sweep
+  from mnist_mlp.sweeps import engines, leaderboard, plan, retrain, sweep
 
 _ENGINES = ("auto", "vmap", "processes", "ray")
 
@@ -95,8 +94,7 @@ def main(line: cli.CommandLine) -> None:
   if line.flags.config is None:
     raise UsageError("--config is missing, for example --config=configs/sweep_learning_rate.py")
   points = sweeps.load(line.config_path, line.flags.config)
-  overrides = _overrides(line)
-  _check_overrides(points, overrides)
+  _check_overrides(points, _overridden(line))
   _check_halving(points, line.flags.halving)
   _check_ray(line.flags.engine, line.flags.ray_address)
   selected = sweeps.select(points, line.flags.points)
@@ -105,13 +103,7 @@ def main(line: cli.CommandLine) -> None:
       rows = _train(points, selected, line.flags, workdir)
     print(leaderboard.table(rows))
     _say_files(workdir)
-    won = leaderboard.winner(leaderboard.settings_of(rows))
-    if won is None:
-      print("no winner: no setting has all its seeds finished with a validation accuracy")
-      return
-    print(f"winner by validation accuracy: {won['name']}; to train it on all training data:")
-    config = next(point.config for point in points if point.index == won["point"])
-    print(leaderboard.retrain_command(won, config, line.config_path, overrides, workdir))
+    _say_best(line, points, rows, workdir)
 
 
 def _train(
@@ -132,21 +124,15 @@ def _train(
     ray_address=given.ray_address,
   )
   engines.run(whole, [whole.members[point.index] for point in selected], options)
-  return leaderboard.write(workdir, whole.members)
+  return leaderboard.write(whole)
 
 
-def _overrides(line: cli.CommandLine) -> list[str]:
-  """Returns as --config.FIELD=VALUE what this command line changes of the config file."""
-  file = flatten(load_config(line.config_path))
-  return [
-    f"--config.{name}={value}"
-    for name, value in flatten(line.flags.config).items()
-    if value != file[name]
-  ]
+def _overridden(line: cli.CommandLine) -> list[str]:
+  """Returns the fields that --config.FIELD=VALUE sets on this command line."""
+  return list(line.flags["config"].override_values)  # type: ignore[attr-defined]
 
 
-def _check_overrides(points: Sequence[sweeps.Point], overrides: Sequence[str]) -> None:
-  given = {argument.removeprefix("--config.").partition("=")[0] for argument in overrides}
+def _check_overrides(points: Sequence[sweeps.Point], given: Sequence[str]) -> None:
   both = [name for name in sweeps.swept(points) if name in given]
   if both:
     raise UsageError(
@@ -177,6 +163,36 @@ def _say_files(workdir: Path) -> None:
   files = [workdir / f"sweep.{suffix}" for suffix in ("json", "csv", "png")]
   print(f"tables and figure: {listing(str(file) for file in files if file.exists())}")
   print(f"look at the runs:  tensorboard --logdir={workdir / 'members'}")
+
+
+def _say_best(
+  line: cli.CommandLine,
+  points: Sequence[sweeps.Point],
+  rows: Sequence[dict[str, Any]],
+  workdir: Path,
+) -> None:
+  """Names the winner and the command that trains it; before all runs are done, the best so far."""
+  best, missing = leaderboard.winner(leaderboard.settings_of(rows)), leaderboard.unfinished(rows)
+  if missing:
+    print(f"{missing} of {len(rows)} runs are unfinished; the same command goes on with them")
+  if best is None:
+    print("no winner: no setting has all its seeds finished with a validation accuracy")
+  elif missing:
+    print(f"best so far by validation accuracy: {best['name']}")
+  else:
+    print(f"winner by validation accuracy: {best['name']}; to train it on all training data:")
+    print(_retrain_command(line, points, best, workdir))
+
+
+def _retrain_command(
+  line: cli.CommandLine, points: Sequence[sweeps.Point], won: dict[str, Any], workdir: Path
+) -> str:
+  config = retrain.on_all_data(next(p.config for p in points if p.index == won["point"]))
+  if won["runs"] > 1:  # Any seed will do.
+    config.seed = line.flags.config.seed
+  first = [*_overridden(line), *sweeps.swept(points)]
+  arguments = retrain.overrides(load_config(line.config_path), config, first)
+  return retrain.command(line.config_path, arguments, retrain.workdir_for(config, workdir))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def test_every_field_has_a_meaning_and_may_have_its_default(name):
   field = FIELDS[name]
   assert re.fullmatch(r"\S.*[^\s.]", field.meaning), "a phrase, with no full stop"
   assert type(field.default) in (bool, int, float, str, tuple)
-  config._check_type(name, field.default, field)
+  config.check_type(name, field.default, field)
   config._check_allowed(name, field.default, field)
 
 

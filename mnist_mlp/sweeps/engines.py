@@ -27,10 +27,11 @@ def run(sweep: Sweep, members: Sequence[Member], options: Options) -> None:
   """Trains the unfinished ones of some members to their end.
 
   Raises:
-    UsageError: an option is wrong, or a config does not fit its data.
+    UsageError: an option is wrong, a config does not fit its data, or the folder is another's.
     RunError: files or data cannot be used, or a process broke down.
     Interrupted: SIGINT or SIGTERM arrived; everything is saved.
   """
+  sweep.check_folder()
   for member in members:
     member.folder.check_config(member.config)
     sweep.group(member)

@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import math
-import shlex
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from etils import epy
-from ml_collections import ConfigDict
 
 from mnist_mlp import config as config_lib
 from mnist_mlp.errors import HeldError
@@ -25,6 +23,7 @@ from mnist_mlp.run.hparams import setting_id
 from mnist_mlp.run.workdir import Workdir
 from mnist_mlp.sweeps.member import DIVERGED, FINISHED, STOPPED, UNFINISHED, Member
 from mnist_mlp.sweeps.points import swept
+from mnist_mlp.sweeps.sweep import Sweep
 
 with epy.lazy_imports():  # matplotlib is needed only in the end, and takes half a second.
   from mnist_mlp.sweeps import figures
@@ -46,7 +45,8 @@ def rows_of(members: Sequence[Member]) -> list[Row]:
   """Returns the rows of some members, the best first: a function of configs and data alone.
 
   A row has 'point', 'name', 'setting', 'status', 'epoch', the swept fields by their dotted names,
-  and MEASURES, None where there is no such number.
+  MEASURES, and 'population', the number of runs that trained in one program; None where there is no
+  such number. The last bits of a result may depend on the population.
   """
   fields = swept(member.point for member in members)
   return sorted((_row(member, fields) for member in members), key=_rank)
@@ -67,6 +67,7 @@ def _row(member: Member, fields: Sequence[str]) -> Row:
     "validation_loss": last.get("validation/loss"),
     "validation_cross_entropy": last.get("validation/cross_entropy"),
     "test_error_percent": result and result["test"]["error_percent"],
+    "population": result and result.get("population", 1),
   }
 
 
@@ -115,40 +116,24 @@ def winner(settings: Sequence[Row]) -> Row | None:
   return None
 
 
-def retrain_command(
-  won: Row, config: ConfigDict, config_path: str, overrides: Sequence[str], workdir: Path
-) -> str:
-  """Returns the command that trains the winner on all training data, validation included.
-
-  Args:
-    won: a row of `settings_of`.
-    config: that of its point.
-    config_path: the sweep file.
-    overrides: the --config.FIELD=VALUE arguments of the sweep's own command.
-    workdir: the folder of the sweep.
-  """
-  known = config_lib.flatten(config_lib.default())
-  changes = {name: value for name, value in won.items() if name in known}
-  if config.optimizer.name == "lbfgs":  # Its batch is all of train.
-    changes["batch_size"] = config.batch_size + config.data.validation_examples
-  flags = [f"--config={config_path}", *overrides]
-  flags += [f"--config.{name}={value}" for name, value in changes.items()]
-  flags += ["--config.data.validation_examples=0", f"--workdir={workdir / 'winner'}"]
-  return shlex.join(["python", "-m", "mnist_mlp.main", *flags])
+def unfinished(rows: Sequence[Row]) -> int:
+  """Returns how many runs still have to train."""
+  return sum(row["status"] == UNFINISHED for row in rows)
 
 
-def write(folder: Path, members: Sequence[Member]) -> list[Row]:
+def write(sweep: Sweep) -> list[Row]:
   """Writes sweep.json, sweep.csv and sweep.png; returns the rows.
 
-  Several processes may do so: what counts is in the members' folders.
+  Several processes may do so: what counts is in the members' folders. Runs in the folder that are
+  no points of the sweep any more have no rows; sweep.json names them under 'left'.
   """
-  place = Workdir(folder)
+  place = Workdir(sweep.folder)
   with contextlib.ExitStack() as stack:
     _wait_for(place, stack)
-    rows = rows_of(members)
-    place.write_json("sweep.json", {"runs": rows})
+    rows = rows_of(sweep.members)
+    place.write_json("sweep.json", {"runs": rows, "left": sweep.folders.left})
     place.write_text("sweep.csv", _csv(rows))
-    _write_figure(folder, rows)
+    _write_figure(sweep.folder, rows)
   return rows
 
 

@@ -26,10 +26,10 @@ FINISHED, DIVERGED, STOPPED, UNFINISHED = "finished", "diverged", "stopped early
 class Member:
   """One point of a sweep and its folder."""
 
-  def __init__(self, point: Point, sweep_folder: Path):
-    """Names the folder, without touching it."""
-    self.point, self.config, self.name = point, point.config, point.name
-    self.folder = Workdir(sweep_folder / "members" / point.name)
+  def __init__(self, point: Point, sweep_folder: Path, name: str = ""):
+    """Names the folder, without touching it; by default, as the point is called."""
+    self.point, self.config, self.name = point, point.config, name or point.name
+    self.folder = Workdir(sweep_folder / "members" / self.name)
 
   def status(self) -> str:
     """Returns FINISHED, DIVERGED, STOPPED or UNFINISHED."""

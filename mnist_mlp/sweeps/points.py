@@ -1,10 +1,12 @@
 """What a sweep is: points, which are dicts of overrides; how to sample and check them.
 
 A sweep file has `get_config()`, like any recipe, and `sweep()`, which yields a dict of overrides
-for each run: {"optimizer.learning_rate": 0.01, "model.dropout": 0.2}. The helpers here return lists
-of such dicts. `+` joins lists, and `product` combines each point of one with each of another.
+for each run: {"optimizer.learning_rate": 0.01, "model.dropout": 0.2}. A dict may be nested like a
+config, or be a ConfigDict. The helpers here return lists of such dicts. `+` joins lists, and
+`product` combines each point of one with each of another.
 """
 
+import copy
 import dataclasses
 import itertools
 import math
@@ -15,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from etils import epy
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp import config as config_lib
 from mnist_mlp.errors import UsageError
@@ -170,43 +172,66 @@ def check(produced: Iterable[Any], base: ConfigDict) -> list[Point]:
     UsageError: names the first point that is wrong, and what is wrong with it.
   """
   config_lib.validate(base)
+  if isinstance(base, FrozenConfigDict):
+    base = base.as_configdict()
   points: list[Point] = []
   seen: dict[str, int] = {}
   for index, overrides in enumerate(produced):
-    if not isinstance(overrides, Mapping):
+    if not isinstance(overrides, Mapping | ConfigDict):
       raise UsageError(
         f"point {index} of the sweep is {overrides!r}, a {type(overrides).__name__}, but must be "
         "a dict of overrides like {'optimizer.learning_rate': 0.01}"
       )
+    flat = config_lib.flatten(overrides)
     try:
-      point = _point(index, overrides, base)
+      point = _point(index, flat, base)
     except UsageError as error:
-      raise UsageError(f"point {index} of the sweep, {dict(overrides)!r}: {error}") from error
+      raise UsageError(f"point {index} of the sweep, {flat!r}: {error}") from error
     same = seen.setdefault(config_lib.to_json(point.config), index)
     if same != index:
-      raise UsageError(
-        f"points {same} and {index} of the sweep are the same run, {dict(overrides)!r}"
-      )
+      raise UsageError(f"points {same} and {index} of the sweep are the same run, {flat!r}")
     points.append(point)
   return points
 
 
-def _point(index: int, overrides: Mapping[Any, Any], base: ConfigDict) -> Point:
+def _point(index: int, overrides: Mapping[str, Any], base: ConfigDict) -> Point:
   known = config_lib.flatten(base)
   own = {}
   for name, value in overrides.items():
-    config_lib.check_known(str(name), known)
+    config_lib.check_known(name, known)
     own[name] = _plain(value, known[name])
-  return Point(index, own, config_lib.validate(config_lib.unflatten({**known, **own}).lock()))
+    config_lib.check_type(name, own[name], config_lib.FIELDS[name])
+  return Point(index, own, config_lib.validate(overridden(base, own)))
+
+
+def overridden(base: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
+  """Returns a copy of a config in which some fields have other values, set in their order.
+
+  What `base` derives from them follows, as it follows a --config.FIELD=VALUE: where a config file
+  says `c.schedule.warmup_steps = c.get_ref("num_steps") // 4`, a value for num_steps sets both. In
+  the copy, such references are values.
+  """
+  config = copy.deepcopy(base)
+  for name, value in values.items():
+    config.update_from_flattened_dict({name: value})
+  return config.copy_and_resolve_references()
 
 
 def _plain(value: Any, reference: Any) -> Any:
-  """Returns a value as configs hold it: NumPy's numbers as Python's, lists as tuples."""
-  if isinstance(value, np.generic | np.ndarray):
+  """Returns a value as configs hold it: the numbers of NumPy and JAX as Python's, lists as tuples.
+
+  A number beyond any float becomes infinite.
+  """
+  if hasattr(value, "tolist"):
     value = value.tolist()
-  if isinstance(value, list):
-    return tuple(value)
-  return float(value) if type(value) is int and isinstance(reference, float) else value
+  if isinstance(value, list | tuple):
+    return tuple(_plain(item, None) for item in value)
+  if type(value) is int and isinstance(reference, float):
+    try:
+      return float(value)
+    except OverflowError:
+      return math.inf if value > 0 else -math.inf
+  return value
 
 
 def swept(points: Iterable[Point]) -> list[str]:

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -13,6 +14,7 @@ from mnist_mlp import data
 from mnist_mlp.errors import UsageError
 from mnist_mlp.run.console import Console
 from mnist_mlp.run.workdir import Workdir
+from mnist_mlp.sweeps import folders
 from mnist_mlp.sweeps.group import Group, free_bytes, group_key
 from mnist_mlp.sweeps.member import UNFINISHED, Member
 from mnist_mlp.sweeps.points import Point
@@ -23,12 +25,26 @@ class Sweep:
   """All points of a sweep."""
 
   def __init__(self, points: Sequence[Point], folder: Path, console: Console):
-    """Touches no folder yet."""
+    """Reads which runs the folder holds already. Writes nothing."""
     self.points, self.folder, self.console = list(points), Path(folder), console
-    self.members = [Member(point, self.folder) for point in points]
+    self.folders = folders.look(self.folder, self.points)
+    self.members = [
+      Member(point, self.folder, name)
+      for point, name in zip(self.points, self.folders.names, strict=True)
+    ]
     self._by_name = {member.name: member for member in self.members}
     self._groups: dict[str, Group] = {}
     self._datasets: dict[str, data.Dataset] = {}
+
+  def check_folder(self) -> None:
+    """Says which runs of the folder are no points of the sweep.
+
+    Raises:
+      UsageError: the folder is that of a run, or that of another sweep.
+    """
+    self.folders.check(self.folder, self.points)
+    if about := self.folders.about_left(self.folder):
+      self.console.line(about)
 
   def group(self, member: Member) -> Group:
     """Returns the member's group; loads its data at the first call.
@@ -47,12 +63,22 @@ class Sweep:
     return self._groups[key]
 
   def _dataset(self, member: Member) -> data.Dataset:
-    key = json.dumps(member.config.data.to_dict(), sort_keys=True)
+    key = _data_key(member)
     if key not in self._datasets:
-      held = member.folder.read_json("dataset.json")
+      held = self._data_of(key)
       only = held["name"] if held else None
       self._datasets[key] = data.load(member.config.data, report=self.console.line, only=only)
     return self._datasets[key]
+
+  def _data_of(self, key: str) -> dict[str, Any] | None:
+    """Returns what the runs on the same data note about them, if one was started before.
+
+    Otherwise new runs of a sweep might get MNIST, and its old ones the stand-in.
+    """
+    for member in self.members:
+      if _data_key(member) == key and (held := member.folder.read_json("dataset.json")):
+        return held
+    return None
 
   def populations(
     self, members: Sequence[Member], largest: int, key: Callable[[ConfigDict], str] = group_key
@@ -117,6 +143,10 @@ def alike(members: Iterable[Member], key: Callable[[ConfigDict], str]) -> list[l
   for member in members:
     lists.setdefault(key(member.config), []).append(member)
   return list(lists.values())
+
+
+def _data_key(member: Member) -> str:
+  return json.dumps(member.config.data.to_dict(), sort_keys=True)
 
 
 def _stage(path: Path) -> tuple[int, str]:

@@ -60,7 +60,7 @@ def train(points, folder, chosen=slice(None), **options):
   """Trains points in this process; returns the sweep and the rows of its leaderboard."""
   sweep = Sweep(points, folder, Console())
   engines.run(sweep, sweep.members[chosen], Options(**{"engine": "vmap", **options}))
-  return sweep, leaderboard.write(folder, sweep.members)
+  return sweep, leaderboard.write(sweep)
 
 
 def content(folder):

@@ -1,11 +1,14 @@
 """What a sweep is: points, sampled and checked."""
 
 import json
+import pickle
 import runpy
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp import config, sweeps
 from mnist_mlp.errors import UsageError
@@ -82,9 +85,53 @@ def test_points_are_validated_configs():
   json.loads(config.to_json(points[0].config))
 
 
+def test_what_a_config_derives_from_a_field_follows_it():
+  c = config.default()
+  c.num_steps = 100
+  c.schedule.warmup_steps = c.get_ref("num_steps") // 4
+  points = sweeps.check(
+    [
+      {"num_steps": 200},
+      {"num_steps": 200, "schedule.warmup_steps": 7},
+      {"schedule.warmup_steps": 7, "num_steps": 300},
+      {"seed": 1},
+    ],
+    c,
+  )
+  found = [(point.config.num_steps, point.config.schedule.warmup_steps) for point in points]
+  assert found == [(200, 50), (200, 7), (300, 7), (100, 25)]
+  assert (c.num_steps, c.schedule.warmup_steps) == (100, 25), "the base was changed"
+  c.num_steps = 400  # Points are values, which can be sent to another process.
+  assert points[3].config.schedule.warmup_steps == 25
+  pickle.dumps(points)
+
+
+@pytest.mark.parametrize("freeze", [dict, ConfigDict, FrozenConfigDict])
+def test_overrides_may_be_nested_or_frozen_and_hold_numbers_of_any_kind(freeze):
+  base = FrozenConfigDict(config.default()) if freeze is FrozenConfigDict else config.default()
+  nested = {
+    "optimizer": {"learning_rate": np.float64(0.25), "b1": jnp.float32(0.5)},
+    "model": {"features": (np.int64(8), 4), "init_biases": np.bool_(True)},
+    "seed": np.uint32(7),
+    "loss": {"name": np.str_("squared_error"), "l2": np.int8(1)},
+  }
+  (point,) = sweeps.check([freeze(nested)], base)
+  c = point.config
+  assert (c.optimizer.learning_rate, c.optimizer.b1, c.loss.l2) == (0.25, 0.5, 1.0)
+  assert (c.model.features, c.model.init_biases, c.seed) == ((8, 4), True, 7)
+  assert config.from_json(config.to_json(c)) == c
+  types = {type(value) for value in config.flatten(c).values()}
+  assert types == {int, float, str, bool, tuple}
+
+
 @pytest.mark.parametrize(
   ("produced", "message"),
   [
+    ([{"optimizer.learning_rate": 10**400}], "config.optimizer.learning_rate is inf"),
+    ([{"optimizer.momentum": -(10**400)}], "config.optimizer.momentum is -inf"),
+    ([{"seed": 10**400}], "config.seed is 10000"),
+    ([{"model.dropout": True}], "config.model.dropout is True, of type bool"),
+    ([{"seed": None}], "config.seed is None"),
     (
       [{"seed": 1}, {"optimizer.learning_rat": 0.1}],
       "point 1 .*'optimizer.learning_rat'.*did you mean 'optimizer.learning_rate'",

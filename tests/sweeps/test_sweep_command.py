@@ -1,6 +1,7 @@
 """The command `mnist_mlp.sweep`: wrong files and arguments, and the command that it ends with."""
 
 import shlex
+import shutil
 
 import processes
 import pytest
@@ -8,7 +9,7 @@ import sweeping
 
 from mnist_mlp.run.config_json import from_json
 from mnist_mlp.sweeps import leaderboard
-from mnist_mlp.sweeps.member import DIVERGED
+from mnist_mlp.sweeps.member import DIVERGED, Member
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,20 @@ def test_a_finished_sweep_shows_its_table_and_how_to_train_the_winner(swept, dig
   assert shlex.split(command)[:4] == ["python", "-m", "mnist_mlp.main", f"--config={swept.path}"]
   assert f"--config.data.data_dir={digits_dir}" in command
   assert f"--workdir={swept.folder / 'winner'}" in command
+
+
+def test_before_all_runs_are_done_the_best_is_no_winner(swept, tmp_path, digits_dir):
+  """What it selects is finished already, so that nothing trains."""
+  shutil.copytree(swept.folder, tmp_path / "w")
+  shutil.rmtree(Member(swept.points[5], tmp_path / "w").folder.path)
+  done = sweeping.run(swept.path, tmp_path / "w", digits_dir, "--points=0:2")
+  assert done.returncode == 0, done.stderr
+  assert "winner" not in done.stdout
+  best = leaderboard.winner(leaderboard.settings_of(swept.rows[:5]))
+  assert done.stdout.splitlines()[-2:] == [
+    "1 of 6 runs are unfinished; the same command goes on with them",
+    f"best so far by validation accuracy: {best['name']}",
+  ]
 
 
 def test_without_a_validated_winner_it_says_why(tmp_path, digits_dir):

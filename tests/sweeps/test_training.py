@@ -22,7 +22,7 @@ def test_a_killed_sweep_goes_on_to_the_same_table(swept, tmp_path, digits_dir):
   assert not list(own.glob("members/*/result.json"))
   sweep, lines = sweeping.open_sweep(swept.points, own)
   engines.run(sweep, sweep.members, Options(engine="vmap"))
-  leaderboard.write(own, sweep.members)
+  leaderboard.write(sweep)
   assert not any("of 5 runs | step 24/72" in line for line in lines), "an epoch was repeated"
   assert any("of 5 runs | step 72/72" in line for line in lines)
   assert sweeping.content(own) == sweeping.content(swept.folder)

@@ -60,6 +60,7 @@ def train_and_evaluate(
   """
   config = config_lib.validate(config)
   environment.check_jax()
+  environment.free_programs()  # of runs before, which this one cannot use
   with Workdir(workdir).claim(config) as folder, jax.set_mesh(create_mesh()):
     run = open_run(config, folder, Console())
     with Checkpoints(folder.path / "checkpoints", report=run.console.line) as checkpoints:

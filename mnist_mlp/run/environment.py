@@ -129,6 +129,15 @@ def check_jax() -> None:
     ) from error
 
 
+def free_programs() -> None:
+  """Lets go of all that JAX has compiled in this process, which no later run can use.
+
+  JAX itself never does. A run leaves some 20 MB and 300 memory maps. Linux allows a process 65,530
+  maps: after some 200 runs it would end with a segmentation fault.
+  """
+  jax.clear_caches()
+
+
 def describe() -> dict[str, Any]:
   """Returns the versions and devices, on which the last bits of a result depend."""
   device = jax.devices()[0]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 
+from mnist_mlp.run import environment
 from mnist_mlp.run.hparams import setting_id
 from mnist_mlp.sweeps import halving
 from mnist_mlp.sweeps.engine_processes import ProcessesEngine, num_processes
@@ -32,6 +33,7 @@ def run(sweep: Sweep, members: Sequence[Member], options: Options) -> None:
     Interrupted: SIGINT or SIGTERM arrived; everything is saved.
   """
   sweep.check_folder()
+  environment.free_programs()  # of runs and sweeps before, which this one cannot use
   for member in members:
     member.folder.check_config(member.config)
     sweep.group(member)

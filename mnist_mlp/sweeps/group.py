@@ -73,6 +73,12 @@ class Group:
     self.timetable = dataclasses.replace(timetable, checkpoint_every=0)
     self.initializer = initializer(self.config, spec_of(self.config, dataset))
     self.schedule = jax.jit(create_schedule(self.config, self.timetable.length))
+    self._creators: dict[bool, Callable[[Traced], TrainState]] = {}
+
+  def release(self) -> None:
+    """Lets go of the data on the device. They come back when they are needed."""
+    for name in ("train", "validation"):
+      self.__dict__.pop(name, None)
 
   @functools.cached_property
   def train(self) -> Examples:
@@ -100,11 +106,14 @@ class Group:
     # Copied: the states share buffers with the arguments, whose memory training would reuse.
     return snapshot(self._creator(shared)(together))
 
-  @functools.cache  # noqa: B019  (a group lives as long as its process needs programs)
   def _creator(self, shared_seed: bool) -> Callable[[Traced], TrainState]:
-    axes: Any = Traced(None if shared_seed else 0, 0, 0)  # type: ignore[arg-type]
-    state_axes = stacked.state_axes(self.member, shared_seed)
-    return jax.jit(jax.vmap(self.initializer, in_axes=(axes,), out_axes=state_axes))
+    if shared_seed not in self._creators:
+      axes: Any = Traced(None if shared_seed else 0, 0, 0)  # type: ignore[arg-type]
+      state_axes = stacked.state_axes(self.member, shared_seed)
+      self._creators[shared_seed] = jax.jit(
+        jax.vmap(self.initializer, in_axes=(axes,), out_axes=state_axes)
+      )
+    return self._creators[shared_seed]
 
   def initial(self, configs: Sequence[ConfigDict]) -> stacked.Tree:
     """Returns all that a population of these members has to remember before the first step."""

@@ -60,8 +60,9 @@ class Plan:
       console: for the population as a whole.
       saved: is called with a checkpoint's step, once the checkpoint is on disk.
     """
-    manner = Manner(console, self.save_every, saved)
-    train_to(sweep.population(*self.populations[index]), self.share, manner)
+    population = sweep.population(*self.populations[index])
+    sweep.make_room_for(population.group)
+    train_to(population, self.share, Manner(console, self.save_every, saved))
 
 
 class Engine(AbstractContextManager, Protocol):

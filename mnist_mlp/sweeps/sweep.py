@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from mnist_mlp import config as config_lib
 from mnist_mlp import data
 from mnist_mlp.errors import UsageError
+from mnist_mlp.run import environment
 from mnist_mlp.run.console import Console
 from mnist_mlp.run.workdir import Workdir
 from mnist_mlp.sweeps import folders
@@ -35,6 +36,7 @@ class Sweep:
     self._by_name = {member.name: member for member in self.members}
     self._groups: dict[str, Group] = {}
     self._datasets: dict[str, data.Dataset] = {}
+    self._training: Group | None = None  # the group that this process trains
 
   def check_folder(self) -> None:
     """Says which runs of the folder are no points of the sweep.
@@ -61,6 +63,13 @@ class Sweep:
         point = f"point {member.point.index} of the sweep, {member.point.overrides!r}"
         raise UsageError(f"{point}: {error}") from error
     return self._groups[key]
+
+  def make_room_for(self, group: Group) -> None:
+    """Lets go of the programs and data on the device of the group that trained before another."""
+    if self._training is not None and self._training is not group:
+      self._training.release()
+      environment.free_programs()
+    self._training = group
 
   def _dataset(self, member: Member) -> data.Dataset:
     key = _data_key(member)

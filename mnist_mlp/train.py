@@ -29,6 +29,7 @@ from mnist_mlp.run import environment
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import Console
 from mnist_mlp.run.loop import Chunk, Loop, Pace, measured
+from mnist_mlp.run.memory import exhaustion, fetch
 from mnist_mlp.run.profile import ProfiledOnce
 from mnist_mlp.run.result import Ending, result_of
 from mnist_mlp.run.resuming import resume
@@ -37,6 +38,8 @@ from mnist_mlp.run.workdir import Workdir
 
 with epy.lazy_imports():  # The device works on its first steps while this is imported.
   from mnist_mlp.run import reporting
+
+_SMALLER = "lower config.batch_size, config.eval_batch_size or config.model.features"
 
 
 def train_and_evaluate(
@@ -61,7 +64,7 @@ def train_and_evaluate(
   config = config_lib.validate(config)
   environment.check_jax()
   environment.free_programs()  # of runs before, which this one cannot use
-  with Workdir(workdir).claim(config) as folder, jax.set_mesh(create_mesh()):
+  with Workdir(workdir).claim(config) as folder, jax.set_mesh(create_mesh()), exhaustion(_SMALLER):
     run = open_run(config, folder, Console())
     with Checkpoints(folder.path / "checkpoints", report=run.console.line) as checkpoints:
       trainer = Trainer(run)
@@ -80,7 +83,7 @@ def _train(run: Run, trainer: "Trainer", loop: Loop, checkpoints: Checkpoints) -
   run.warn_of_stand_in()
   if first_step:
     run.console.line(f"resuming at step {first_step} of {total_steps}")
-  params = jax.device_get(trainer.state.params)
+  params = fetch(trainer.state.params)
   loop.start()  # From now on the device works.
   with reporting.Reporter(run, first_step) as reporter:
     reporter.introduction(params)
@@ -155,7 +158,7 @@ class Trainer:
   def test(self) -> tuple[dict[str, Any], np.ndarray]:
     """Returns loss and accuracy of the state on the test split, and its logits there."""
     place = jax.jit(lambda split: split, out_shardings=replicated())
-    metrics, logits = jax.device_get(
+    metrics, logits = fetch(
       steps.evaluate_and_predict(self.state, place(self._run.dataset.test), config=self._run.static)
     )
     return metrics.compute(), logits

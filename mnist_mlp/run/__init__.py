@@ -8,6 +8,7 @@ checkpoint    Orbax
 reporting     what a run reports; tensorboard, hparams, figures, calibration: how
 console       lines and a progress bar
 environment   signals, the compilation cache, versions and devices
+memory        how much is left, and what cannot fit; cgroup: what a container leaves
 profile       a trace of some steps
 config_files  config files, and what is wrong with them
 cli           what all commands share

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import importlib.metadata
+import math
 import os
 import platform
 import signal
@@ -16,6 +17,7 @@ import jax
 
 from mnist_mlp.errors import Interrupted, UsageError
 from mnist_mlp.paths import expand
+from mnist_mlp.run import cgroup
 
 _PACKAGES = (
   "mnist_mlp",
@@ -147,13 +149,19 @@ def describe() -> dict[str, Any]:
     "platform": platform.platform(),
     "devices": f"{jax.device_count()} x {device.device_kind}",
     "processor": _cpuinfo("model name"),
-    "cpu_cores": cpu_cores(),
+    "cpu_cores": _visible_cores(),
     "xla_flags": os.environ.get("XLA_FLAGS", ""),
   }
 
 
 def cpu_cores() -> int:
-  """Returns how many cores this process may use."""
+  """Returns how many cores' time this process may use; a container may get less than it sees."""
+  quota = cgroup.cpu_quota()
+  return _visible_cores() if quota is None else max(1, min(_visible_cores(), math.ceil(quota)))
+
+
+def _visible_cores() -> int:
+  """Returns how many cores this process may run on. JAX starts so many threads."""
   if hasattr(os, "sched_getaffinity"):
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1

@@ -17,6 +17,7 @@ from mnist_mlp.config import Length, duration
 from mnist_mlp.core.metrics import NEVER, EvalMetrics, TrainMetrics
 from mnist_mlp.core.steps import ChunkLength
 from mnist_mlp.run.environment import StopSignals
+from mnist_mlp.run.memory import fetch
 
 # A chunk should take no longer, so that signals and the progress bar need not wait.
 _CHUNK_SECONDS = 4.0
@@ -194,6 +195,6 @@ class Loop:
     """Waits for a chunk. Starts no computation: the device is busy with the next chunk."""
     started = time.perf_counter()
     names = ("metrics", "schedule", "norms", "validation")
-    arrays = jax.device_get({name: getattr(chunk, name) for name in names})
+    arrays = fetch({name: getattr(chunk, name) for name in names})
     self._pace.adapt(chunk.num_steps, time.perf_counter() - started)
     return dataclasses.replace(chunk, **arrays)

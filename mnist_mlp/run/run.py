@@ -11,7 +11,7 @@ from mnist_mlp import data
 from mnist_mlp.config import AUGMENTATIONS, Length, duration, run_length
 from mnist_mlp.core.spec import DataSpec
 from mnist_mlp.errors import RunError, UsageError
-from mnist_mlp.run import environment
+from mnist_mlp.run import environment, memory
 from mnist_mlp.run.console import Console, boxed
 from mnist_mlp.run.loop import Timetable
 from mnist_mlp.run.workdir import Workdir
@@ -97,13 +97,19 @@ def check_same_data(folder: Workdir, dataset: data.Dataset) -> None:
     )
 
 
-def check_sizes(config: ConfigDict, dataset: data.Dataset) -> Length:
-  """Returns the length of a run, once it is clear that its batches fit the data and the devices.
+def check_sizes(config: ConfigDict, dataset: data.Dataset, devices: int | None = None) -> Length:
+  """Returns the length of a run, once it is clear that data, devices and memory suffice for it.
+
+  Args:
+    config: a validated config.
+    dataset: what the run is trained on.
+    devices: how many share each batch; by default all.
 
   Raises:
     UsageError: they do not.
   """
-  _check_batches(config, dataset)
+  _check_batches(config, dataset, jax.device_count() if devices is None else devices)
+  memory.check_fits(config, dataset.spec(pixel_statistics=False))
   classes, chosen = dataset.num_classes, config.augment.rotation_of
   if any(label >= classes for label in chosen):
     raise UsageError(
@@ -127,8 +133,8 @@ def check_sizes(config: ConfigDict, dataset: data.Dataset) -> Length:
   return length
 
 
-def _check_batches(config: ConfigDict, dataset: data.Dataset) -> None:
-  size, examples, devices = config.batch_size, dataset.train.num_examples, jax.device_count()
+def _check_batches(config: ConfigDict, dataset: data.Dataset, devices: int) -> None:
+  size, examples = config.batch_size, dataset.train.num_examples
   if size > examples:
     raise UsageError(
       f"config.batch_size is {size}, larger than the {examples} training examples of "

@@ -1,11 +1,9 @@
 """Groups: runs that differ only in traced values, and so share one compiled program."""
 
-import contextlib
 import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -68,7 +66,8 @@ class Group:
     self.config = canonical(config)
     self.static = FrozenConfigDict(self.config)
     self.dataset = dataset
-    timetable = Timetable.of(self.config, check_sizes(config, dataset))
+    # Devices share the members of a population, and no batches.
+    timetable = Timetable.of(self.config, check_sizes(config, dataset, devices=1))
     # A population saves by the clock, so that config.checkpoint_every is not read.
     self.timetable = dataclasses.replace(timetable, checkpoint_every=0)
     self.initializer = initializer(self.config, spec_of(self.config, dataset))
@@ -144,14 +143,3 @@ class Group:
 
 def _bytes(tree: Any) -> int:
   return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
-def free_bytes() -> int:
-  """Returns how much memory all devices have left, in bytes; on a CPU, what the system can give."""
-  stats = [device.memory_stats() or {} for device in jax.devices()]
-  if all("bytes_limit" in one for one in stats):
-    return sum(one["bytes_limit"] - one["bytes_in_use"] for one in stats)
-  with contextlib.suppress(OSError, StopIteration):
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
-  return 4 * 2**30

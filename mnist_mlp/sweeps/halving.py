@@ -8,12 +8,11 @@ Jamieson & Talwalkar, "Non-stochastic best arm identification and hyperparameter
 import math
 from collections.abc import Mapping, Sequence
 
-import jax
-
 from mnist_mlp.run import environment
 from mnist_mlp.run.console import Console
 from mnist_mlp.run.history import Row
 from mnist_mlp.run.hparams import setting_id
+from mnist_mlp.run.memory import fetch
 from mnist_mlp.run.resuming import start_rows
 from mnist_mlp.run.tensorboard import write_session_end
 from mnist_mlp.sweeps import stacked
@@ -92,7 +91,7 @@ def stop_early(
   """
   with population.checkpoints(console) as checkpoints:
     step, tree = population.restore(checkpoints)
-    packed, metrics = jax.device_get(stacked.pack(tree)), population.rows(checkpoints, step)
+    packed, metrics = fetch(stacked.pack(tree)), population.rows(checkpoints, step)
   about = environment.describe()
   for member in losers:
     if member.status() != UNFINISHED:

@@ -8,12 +8,12 @@ The folder holds what run/workdir.py says, or instead of result.json
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from mnist_mlp.core.metrics import TrainMetrics
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import Console
+from mnist_mlp.run.memory import fetch
 from mnist_mlp.run.run import Run
 from mnist_mlp.run.workdir import Workdir
 from mnist_mlp.sweeps import stacked
@@ -64,7 +64,7 @@ def save(run: Run, packed: stacked.Tree, row: int) -> dict[str, Any] | None:
   Returns:
     Step and accuracy of the best validation, if there was one.
   """
-  state, none = stacked.take(packed["state"], row), jax.device_get(TrainMetrics.empty())
+  state, none = stacked.take(packed["state"], row), fetch(TrainMetrics.empty())
   step, about = int(state.step), run.about()
   rows = {line["step"]: line for line in run.folder.history.rows}
   accuracy = rows.get(step, {}).get("validation/accuracy")

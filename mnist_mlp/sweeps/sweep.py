@@ -14,9 +14,10 @@ from mnist_mlp import data
 from mnist_mlp.errors import UsageError
 from mnist_mlp.run import environment
 from mnist_mlp.run.console import Console
+from mnist_mlp.run.memory import free_bytes
 from mnist_mlp.run.workdir import Workdir
 from mnist_mlp.sweeps import folders
-from mnist_mlp.sweeps.group import Group, free_bytes, group_key
+from mnist_mlp.sweeps.group import Group, group_key
 from mnist_mlp.sweeps.member import UNFINISHED, Member
 from mnist_mlp.sweeps.points import Point
 from mnist_mlp.sweeps.population import Population

@@ -10,6 +10,7 @@ from mnist_mlp.core.steps import ChunkLength
 from mnist_mlp.run import environment
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.loop import Chunk, Loop, Measured, Pace, measured
+from mnist_mlp.run.memory import exhaustion, fetch
 from mnist_mlp.run.reporting import Reporter
 from mnist_mlp.run.result import Ending, result_of
 from mnist_mlp.run.resuming import start_rows
@@ -17,6 +18,8 @@ from mnist_mlp.run.run import Run
 from mnist_mlp.sweeps import stacked
 from mnist_mlp.sweeps.member import DIVERGED, save
 from mnist_mlp.sweeps.population import Manner, Population
+
+_SMALLER = "lower --max_members, config.batch_size, config.eval_batch_size or config.model.features"
 
 
 def train_to(population: Population, share: float, manner: Manner) -> None:
@@ -32,13 +35,13 @@ def train_to(population: Population, share: float, manner: Manner) -> None:
 
   Raises:
     HeldError, UsageError: see `Population.claim`.
-    RunError: files cannot be read or written.
+    RunError: files cannot be read or written, or the memory is full.
     Interrupted: SIGINT or SIGTERM arrived; the state is saved.
   """
   if not population.unfinished():
     return
   until = population.group.timetable.evaluation_after(share)
-  with population.claim() as runs:
+  with population.claim() as runs, exhaustion(_SMALLER):
     if runs:
       with population.checkpoints(manner.console) as checkpoints:
         _Training(population, runs, checkpoints, manner).train(until)
@@ -173,10 +176,10 @@ class _Training:
   def _finish(self) -> None:
     """Tests every member, saves it, and leaves its result.json."""
     test = jax.tree.map(np.asarray, self._group.dataset.test)
-    metrics, logits = jax.device_get(
+    metrics, logits = fetch(
       stacked.evaluate_and_predict(self._tree["state"], test, config=self._group.static)
     )
-    packed = jax.device_get(stacked.pack(self._tree))
+    packed = fetch(stacked.pack(self._tree))
     for row in list(self._reporters):
       run, reporter = self._runs[row], self._reporters.pop(row)
       best = save(run, packed, row)

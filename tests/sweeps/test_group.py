@@ -1,5 +1,6 @@
 """Groups: which configs share a program, their first states, and the memory that they need."""
 
+import jax
 import pytest
 import small
 from stacking import configs_of
@@ -8,6 +9,7 @@ from mnist_mlp import config
 from mnist_mlp.core.steps import ChunkLength
 from mnist_mlp.core.traced import traced
 from mnist_mlp.errors import UsageError
+from mnist_mlp.run.run import check_sizes
 from mnist_mlp.sweeps import stacked
 from mnist_mlp.sweeps.group import TRACED, Group, group_key
 
@@ -48,6 +50,20 @@ def test_every_traced_value_is_one_that_a_group_ignores():
 def test_a_config_that_does_not_fit_the_data_is_refused():
   with pytest.raises(UsageError, match=r"config\.batch_size is 97, larger than the 96 training"):
     Group(small.config_of(batch_size=97), small.dataset())
+
+
+def test_a_member_that_cannot_fit_is_refused():
+  with pytest.raises(UsageError, match=r"config\.model\.features is \(1000000, 1000000\)"):
+    Group(small.config_of(model__features=(1_000_000, 1_000_000)), small.dataset())
+
+
+def test_devices_share_members_so_that_any_batch_will_do(monkeypatch):
+  """A lone run spreads its batches over the devices, and a population its members."""
+  monkeypatch.setattr(jax, "device_count", lambda: 3)
+  c = small.config_of(batch_size=16, eval_batch_size=17)
+  assert Group(c, small.dataset()).timetable.steps_per_epoch == 6
+  with pytest.raises(UsageError, match="which the 3 devices cannot share evenly"):
+    check_sizes(c, small.dataset())
 
 
 @pytest.mark.slow

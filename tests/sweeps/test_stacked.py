@@ -189,7 +189,8 @@ from mnist_mlp.sweeps import stacked
 from mnist_mlp.sweeps.group import Group
 
 rates = (0.01, 0.02, 0.03, 0.04)
-configs = configs_of(*({"optimizer__learning_rate": rate} for rate in rates))
+configs = configs_of(
+    *({"optimizer__learning_rate": rate} for rate in rates), batch_size=15, eval_batch_size=7)
 group = Group(configs[0], small.dataset())
 arguments = dict(config=group.static, length=ChunkLength(1, EPOCH))
 

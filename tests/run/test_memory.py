@@ -1,0 +1,112 @@
+"""Memory: what cannot fit is refused at once, and an error of a full memory arrives."""
+
+import time
+
+import jax
+import processes
+import pytest
+import small
+
+from mnist_mlp.core.state import create_train_state, num_weights
+from mnist_mlp.errors import RunError, UsageError
+from mnist_mlp.run import memory
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    (
+      {"model__features": (1_000_000, 1_000_000)},
+      r"config\.model\.features is \(1000000, 1000000\): with 1,000,076,000,010 weights .* needs "
+      r"8,00. GB .* lower config\.model\.features",
+    ),
+    ({"model__features": (1_000_000,) * 200}, "is 200 layers, the widest of 1,000,000 units"),
+    (
+      {"optimizer__name": "lbfgs", "optimizer__memory_size": 10**9, "batch_size": 96},
+      r"config\.optimizer\.memory_size is 1000000000: .* lower config\.optimizer\.memory_size",
+    ),
+    ({"optimizer__name": "lbfgs", "optimizer__memory_size": 10**400, "batch_size": 96}, "GB"),
+    ({"batch_size": 10**12, "model__features": (100,)}, r"config\.batch_size is 1000000000000: "),
+  ],
+)
+def test_what_cannot_fit_is_refused_before_anything_is_traced(changes, message):
+  start = time.monotonic()
+  with pytest.raises(UsageError, match=message):
+    memory.check_fits(small.config_of(**changes), small.spec())
+  assert time.monotonic() - start < 0.5
+
+
+def test_the_least_is_less_than_what_is_taken():
+  c = small.config_of()
+  state = create_train_state(c, small.spec())
+  assert memory.num_weights(c, small.spec()) == num_weights(state.params)
+  taken = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+  parts = memory.least_bytes(c, small.spec())
+  assert parts["model.features"] < taken < sum(parts.values()) + 2 * parts["model.features"]
+  memory.check_fits(c, small.spec())
+
+
+def test_only_errors_of_a_full_memory_are_reworded():
+  full = "RESOURCE_EXHAUSTED: Out of memory allocating 7 bytes.\nmore"
+  expected = r"the memory is full \(RESOURCE_EXHAUSTED: Out of memory allocating 7 bytes\); lower X"
+  with pytest.raises(RunError, match=f"^{expected}$"), memory.exhaustion("lower X"):
+    raise jax.errors.JaxRuntimeError(full)
+  with pytest.raises(RunError, match="the memory is full"), memory.exhaustion("lower X"):
+    raise MemoryError("Unable to allocate")
+  with pytest.raises(jax.errors.JaxRuntimeError), memory.exhaustion("lower X"):
+    raise jax.errors.JaxRuntimeError("INTERNAL: else")
+  with pytest.raises(ValueError), memory.exhaustion("lower X"):
+    raise ValueError("out of memory")
+
+
+# Ends a process that hangs. The memory that its program may take is bounded once JAX has started.
+LIMITED = """
+import faulthandler, resource, runpy, sys
+from pathlib import Path
+faulthandler.dump_traceback_later(150, exit=True)
+import jax
+jax.jit(lambda x: x + 1)(1.0).block_until_ready()
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+limit = used + int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+runpy.run_module(sys.argv.pop(1), run_name="__main__")
+"""
+
+
+def train(module, megabytes, digits_dir, folder, *arguments):
+  return processes.python(
+    LIMITED,
+    megabytes * 2**20,
+    module,
+    "--config=configs/sweep_seeds.py",
+    "--config.data.name=digits",
+    f"--config.data.data_dir={digits_dir}",
+    "--config.num_steps=3",
+    f"--workdir={folder}",
+    *arguments,
+  )
+
+
+def check_one_sentence(done):
+  assert done.returncode == 1, done.stdout + done.stderr
+  assert "error: the memory is full (" in done.stderr, done.stderr
+  assert "Traceback" not in done.stderr
+  assert "lower " in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("megabytes", [1000, 1800])
+def test_a_net_that_exceeds_memory_ends_in_one_sentence(megabytes, digits_dir, tmp_path):
+  wide = "--config.model.features=(12000, 12000)"
+  done = train("mnist_mlp.main", megabytes, digits_dir, tmp_path / "w", wide)
+  check_one_sentence(done)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("megabytes", [2600, 3400])
+def test_a_population_that_exceeds_memory_ends_in_one_sentence(megabytes, digits_dir, tmp_path):
+  wide = ("--config.model.features=(4000, 4000)", "--config.batch_size=16")
+  options = (*wide, "--engine=vmap", "--max_members=8")
+  done = train("mnist_mlp.sweep", megabytes, digits_dir, tmp_path / "w", *options)
+  check_one_sentence(done)
+  assert "--max_members" in done.stderr

@@ -139,7 +139,6 @@ class Checkpoints:
     """Waits for a save, flushes it, and reads it back if it is the first one of this process."""
     self._opened.wait_until_finished()
     durable.sync_tree(self.folder / str(step))
-    durable.sync_folder(self.folder)
     if not self._read_back:  # What cannot be read is to be noticed now, not at the end.
       try:
         self.restore(step, template)

@@ -12,12 +12,13 @@ import jax
 import numpy as np
 import processes
 import pytest
+import small_run
 
 from mnist_mlp.core.metrics import TrainMetrics
 from mnist_mlp.core.spec import DataSpec
 from mnist_mlp.core.state import initializer
 from mnist_mlp.core.traced import traced
-from mnist_mlp.run import checkpoint
+from mnist_mlp.run import checkpoint, resuming
 from mnist_mlp.run.workdir import Workdir
 
 ARCHIVES = sorted((Path(__file__).parent / "old_runs").glob("*.tar.gz"))
@@ -78,6 +79,35 @@ def test_a_run_of_an_earlier_version_can_be_evaluated(old_run, digits_dir):
   assert done.returncode == 0, done.stderr
   report = json.loads(done.stdout)
   assert report["runs"][0]["step"] == 160 and report["examples"] == 100
+
+
+@pytest.mark.parametrize("lines", [0, 4])
+def test_a_run_of_an_earlier_version_says_which_rows_it_lost(old_run, lines):
+  """Its checkpoints hold no copy of metrics.jsonl."""
+  path = old_run / "metrics.jsonl"
+  path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:lines]) + b'{"st')
+  run = small_run.run_of(old_run, num_steps=840, eval_every_steps=28)
+  with checkpoint.Checkpoints(old_run / "checkpoints") as checkpoints:
+    about = checkpoints.about(160)
+  assert "rows" not in about
+  resuming.start_rows(run, 160, about.get("rows"))
+  (line,) = run.console.lines
+  assert line.startswith(f"{5 - lines} of the evaluations up to step 160 are lost")
+  assert len(run.folder.metrics()) == lines
+
+
+def test_a_run_of_a_version_with_another_field_names_it(old_run):
+  """Its config says something that this program does not understand."""
+  path = old_run / "config.json"
+  settings = json.loads(path.read_text())
+  settings["model"]["sparsity"] = 0.5
+  path.write_text(json.dumps(settings))
+  done = processes.run(*COMMAND, f"--workdir={old_run}")
+  assert done.returncode == 2
+  assert done.stderr == (
+    f"error: {path}: this version of the program has no field config.model.sparsity, which another "
+    "version wrote; use another --workdir\n"
+  )
 
 
 def test_a_run_of_an_earlier_version_can_be_restored(old_run):

@@ -65,5 +65,5 @@ def test_a_tree_is_flushed_with_all_that_it_holds(tmp_path, monkeypatch):
   monkeypatch.setattr(
     os, "fsync", lambda descriptor: asked.append(os.readlink(f"/proc/self/fd/{descriptor}"))
   )
-  durable.sync_tree(tmp_path)
+  durable.sync_tree(tmp_path / "a")
   assert set(asked) == {str(tmp_path), *map(str, tmp_path.rglob("*"))}

@@ -4,12 +4,16 @@ run           a run: config, data, folder; what must be right before it starts
 loop          the loop that trains, shared by lone runs and populations
 result        the content of result.json
 workdir       the folder of a run
-checkpoint    Orbax
+history       the rows of metrics.jsonl
+resuming      where a start goes on
+checkpoint    Orbax; digests: whether one is whole; literal: folders of odd names
+durable       files that outlive a loss of power
 reporting     what a run reports; tensorboard, hparams, figures, calibration: how
 console       lines and a progress bar
 environment   signals, the compilation cache, versions and devices
 memory        how much is left, and what cannot fit; cgroup: what a container leaves
 profile       a trace of some steps
 config_files  config files, and what is wrong with them
+config_json   configs that runs have kept, those of earlier versions included
 cli           what all commands share
 """

@@ -11,6 +11,7 @@ import functools
 import logging
 import math
 import os
+import secrets
 import signal
 import socket
 import time
@@ -31,11 +32,19 @@ with epy.lazy_imports():  # Ray is an extra.
   import ray
   from ray import tune
 
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 _ATTEMPTS = 3  # to go on with a trial after its machine or process was lost
 _LOCK_SECONDS = 60.0  # within which a lost process lets go of the folder
 _ENVIRONMENT = {
   "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # each run writes its own events
+  "TUNE_DISABLE_SIGINT_HANDLER": "1",  # after which a sweep would end as if nothing had happened
   "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+}
+# Of a cluster of our own, set before Ray is imported. Who reaches its ports could run code on it.
+_PRIVATE = {
+  "RAY_AUTH_MODE": "token",
+  # Ray listens on the loopback alone where it expects no cluster of several machines.
+  "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
 # A trial has one core. JAX does not know that, and would start a thread for each core.
 _ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
@@ -49,26 +58,45 @@ class RayEngine:
   def __init__(self, options: Options):
     """Takes ray_address, max_members and halving from the options."""
     self._options = options
-    self._previous: Any = None
+    self._previous: dict[signal.Signals, Any] = {}  # handlers
+    self._received: int | None = None  # the signal at which the trials end
 
   def __enter__(self) -> "RayEngine":
     """Connects to the cluster; raises a RunError if that cannot be."""
     os.environ.update(_ENVIRONMENT)
-    self._previous = signal.signal(signal.SIGTERM, _interrupt)
+    if not self._options.ray_address:
+      os.environ.update(_PRIVATE, RAY_AUTH_TOKEN=secrets.token_hex(32))
+    self._previous = {number: signal.getsignal(number) for number in _STOPS}
     try:
+      self._handle_signals()
       _connect(self._options.ray_address)
+      self._handle_signals()  # Ray has put handlers of its own there, which abort.
     except BaseException:
       self.__exit__(None, None, None)
       raise
     return self
 
-  def __exit__(self, kind: Any, error: Any, _: Any) -> None:
-    """Disconnects. An interruption by the keyboard becomes an Interrupted: what was saved stays."""
+  def __exit__(self, *_: Any) -> None:
+    """Disconnects."""
     ray.shutdown()
-    signal.signal(signal.SIGTERM, self._previous)
-    if isinstance(error, KeyboardInterrupt):
-      message = "interrupted by SIGINT; the sweep is saved"
-      raise Interrupted(message, signal.SIGINT) from error
+    for number, handler in self._previous.items():
+      signal.signal(number, handler)
+
+  def _handle_signals(self) -> None:
+    for number in _STOPS:
+      signal.signal(number, self._interrupt)
+
+  def _interrupt(self, number: int, _: Any) -> None:
+    """Makes Tune end its trials, as it does at SIGUSR1. A second signal ends all at once."""
+    again, self._received = self._received is not None, number
+    if again or not callable(signal.getsignal(signal.SIGUSR1)):  # Tune does not run yet.
+      self._check_interrupted()
+    signal.raise_signal(signal.SIGUSR1)
+
+  def _check_interrupted(self) -> None:
+    if self._received is not None:
+      name = signal.Signals(self._received).name
+      raise Interrupted(f"interrupted by {name}; the sweep is saved", self._received)
 
   def largest(self, num_members: int) -> int:
     """Returns how many members a population may have, so that all slots have work."""
@@ -77,12 +105,16 @@ class RayEngine:
   def train(self, sweep: Sweep, plan: Plan) -> None:
     """Trains the populations of a plan as trials, at most one for each GPU or core at a time."""
     sweep.console.line(f"Ray cluster with room for {_slots()} trials at a time")
-    if plan.populations:
-      _fit(sweep, plan, self._options.halving)
-
-
-def _interrupt(number: int, _: Any) -> None:
-  raise Interrupted(f"interrupted by {signal.Signals(number).name}; the sweep is saved", number)
+    if not plan.populations:
+      return
+    results = _fit(sweep, plan, self._options.halving)
+    self._check_interrupted()
+    if results.errors:
+      reason = str(results.errors[0]).strip().splitlines()[-1]
+      raise RunError(
+        f"{len(results.errors)} of {len(plan.populations)} trials failed, the first with {reason}; "
+        "what they saved is kept, and the same command goes on with it"
+      )
 
 
 def _connect(address: str) -> None:
@@ -124,7 +156,8 @@ def _slots() -> int:
   return max(1, int(resources.get("GPU", 0) or resources.get("CPU", 1)))
 
 
-def _fit(sweep: Sweep, plan: Plan, halving: int) -> None:
+def _fit(sweep: Sweep, plan: Plan, halving: int) -> Any:
+  """Trains the populations of a plan as trials; returns Tune's results."""
   resources = {"cpu": 1.0, **({"gpu": 1.0} if ray.cluster_resources().get("GPU") else {})}
   if halving:  # ASHA goes by every evaluation, and each one is reported once it is saved.
     plan = dataclasses.replace(plan, save_every=0.0)
@@ -142,13 +175,7 @@ def _fit(sweep: Sweep, plan: Plan, halving: int) -> None:
       failure_config=tune.FailureConfig(max_failures=_ATTEMPTS),
     ),
   )
-  results = tuner.fit()
-  if results.errors:
-    reason = str(results.errors[0]).strip().splitlines()[-1]
-    raise RunError(
-      f"{len(results.errors)} of {len(plan.populations)} trials failed, the first with {reason}; "
-      "what they saved is kept, and the same command goes on with it"
-    )
+  return tuner.fit()
 
 
 def _scheduler(sweep: Sweep, plan: Plan, halving: int) -> Any:

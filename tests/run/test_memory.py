@@ -82,6 +82,7 @@ def train(module, megabytes, digits_dir, folder, *arguments):
     "--config.data.name=digits",
     f"--config.data.data_dir={digits_dir}",
     "--config.num_steps=3",
+    "--config.data.validation_examples=300",
     f"--workdir={folder}",
     *arguments,
   )

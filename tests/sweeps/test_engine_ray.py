@@ -1,5 +1,6 @@
 """The engine 'ray', on real clusters of this machine."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -132,6 +133,89 @@ def test_a_sweep_survives_the_loss_of_a_node(tmp_path, digits_dir, mark):
     assert row["status"] == "finished"
     for measure in leaderboard.MEASURES:
       assert row[measure] == pytest.approx(expected[name][measure], rel=0.05, abs=0.01)
+
+
+# Runs code on a cluster, as anybody may try who reaches its port.
+INTRUDER = """
+import sys
+import ray
+ray.init(address=sys.argv[1], logging_level="ERROR")
+print(ray.get(ray.remote(num_cpus=0)(lambda: 6 * 7).remote()))
+"""
+
+
+def listening(pids):
+  """Returns the addresses, [(ip in hexadecimal, port), ...], on which some processes listen."""
+  sockets = set()
+  for pid in pids:
+    for path in Path(f"/proc/{pid}/fd").glob("*"):
+      with contextlib.suppress(OSError):
+        sockets.add(os.readlink(path))
+  lines = [line for name in ("tcp", "tcp6") for line in _lines(Path("/proc/net") / name)]
+  own = [line for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets]
+  return [(line[1].partition(":")[0], int(line[1].partition(":")[2], 16)) for line in own]
+
+
+def _lines(path):
+  return [line.split() for line in path.read_text().splitlines()[1:]] if path.exists() else []
+
+
+def intrude(port, token, home):
+  """Returns what running code on the cluster gives, None if it is refused."""
+  try:
+    done = processes.python(
+      INTRUDER,
+      f"127.0.0.1:{port}",
+      timeout=40,
+      RAY_AUTH_MODE="token" if token else "disabled",
+      RAY_AUTH_TOKEN=token,
+      RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
+      HOME=str(home),
+    )
+  except subprocess.TimeoutExpired:
+    return None
+  return int(done.stdout) if done.returncode == 0 else None
+
+
+@pytest.mark.slow
+def test_nobody_else_can_use_a_cluster_of_its_own(tmp_path, digits_dir, mark):
+  """All ports are on the loopback, and none obeys without the token, which is new each time."""
+  pytest.importorskip("ray")
+  path = sweeping.sweep_file(tmp_path, SWEEP, base="c.num_epochs = 1e6")
+  own, variables = tmp_path / "w", {"RAY_TEST": mark, "RAY_AUTH_MODE": "disabled"}
+  arguments = ("--engine=ray", "--save_every_seconds=0")
+  with sweeping.running(path, own, digits_dir, *arguments, variables=variables) as (sweep, output):
+    processes.wait_for(lambda: populations_saved(own), sweep, output)
+    pids = marked(mark)
+    addresses = listening(pids)
+    assert len(addresses) >= 4
+    assert {ip for ip, _ in addresses} <= {"0100007F", "0000000000000000FFFF00000100007F"}
+    (gcs,) = [pid for pid in pids if b"gcs_server" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    variables = Path(f"/proc/{gcs}/environ").read_bytes().decode().split("\0")
+    (token,) = [each.partition("=")[2] for each in variables if each.startswith("RAY_AUTH_TOKEN=")]
+    assert len(token) == 64
+    ports = [port for _, port in listening([gcs])]
+    assert 42 in [intrude(port, token, tmp_path) for port in ports], "the test itself is wrong"
+    for wrong in ("", "0" * 64):
+      assert [intrude(port, wrong, tmp_path) for port in ports] == [None] * len(ports)
+    assert not (tmp_path / ".ray").exists()
+    sweep.send_signal(signal.SIGTERM)
+    assert sweep.wait(60) == 143, output.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_trials_and_the_cluster(tmp_path, digits_dir, mark, number):
+  pytest.importorskip("ray")
+  path = sweeping.sweep_file(tmp_path, SWEEP, base="c.num_epochs = 1e6")
+  own, variables = tmp_path / "w", {"RAY_TEST": mark}
+  arguments = ("--engine=ray", "--save_every_seconds=0")
+  with sweeping.running(path, own, digits_dir, *arguments, variables=variables) as (sweep, output):
+    processes.wait_for(lambda: populations_saved(own), sweep, output)
+    sweep.send_signal(number)
+    assert sweep.wait(60) == 128 + number, output.read_text()
+  assert f"interrupted by {number.name}; the sweep is saved" in output.read_text()
+  assert "Traceback" not in output.read_text()
 
 
 @pytest.mark.slow

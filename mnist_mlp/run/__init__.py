@@ -10,6 +10,7 @@ checkpoint    Orbax; digests: whether one is whole; literal: folders of odd name
 durable       files that outlive a loss of power
 reporting     what a run reports; tensorboard, hparams, figures, calibration: how
 console       lines and a progress bar
+compilation   the compilation cache, whole and damaged; a line for what compiles for long
 environment   signals, the compilation cache, versions and devices
 memory        how much is left, and what cannot fit; cgroup: what a container leaves
 profile       a trace of some steps

@@ -1,5 +1,6 @@
 """The process around a run: stop signals, the compilation cache, versions and devices."""
 
+import atexit
 import functools
 import hashlib
 import importlib.metadata
@@ -17,7 +18,7 @@ import jax
 
 from mnist_mlp.errors import Interrupted, UsageError
 from mnist_mlp.paths import expand
-from mnist_mlp.run import cgroup
+from mnist_mlp.run import cgroup, compilation
 
 _PACKAGES = (
   "mnist_mlp",
@@ -90,13 +91,14 @@ class StopSignals:
 def use_compilation_cache() -> None:
   """Keeps what XLA compiles for later processes, unless the user chose a folder for it already.
 
-  If anything is wrong with the cache, JAX says so and compiles anew. Each kind of processor has a
+  If anything is wrong with the cache, JAX compiles anew. Each kind of processor has a
   folder of its own, since machines may share a home folder.
 
   Raises:
     UsageError: the environment asks JAX for what cannot be; see `check_jax`.
   """
   check_jax()
+  compilation.say_when_long()
   if jax.config.values["jax_compilation_cache_dir"]:
     return
   try:
@@ -104,7 +106,10 @@ def use_compilation_cache() -> None:
   except UsageError:  # There is no home folder: each process compiles for itself.
     return
   kind = hashlib.sha256(_cpuinfo("flags").encode()).hexdigest()[:12]
-  jax.config.update("jax_compilation_cache_dir", str(home / "mnist_mlp" / f"xla-{kind}"))
+  folder = home / "mnist_mlp" / f"xla-{kind}"
+  compilation.remove_damaged(folder)
+  atexit.register(compilation.note_new, folder)
+  jax.config.update("jax_compilation_cache_dir", str(folder))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 

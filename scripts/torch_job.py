@@ -18,7 +18,7 @@ EPOCHS, CASE = 5, CASES["adam-128"]
 
 
 def main():
-  data, out = np.load(sys.argv[1]), Path(sys.argv[2])
+  data, out = np.load(sys.argv[1], allow_pickle=False), Path(sys.argv[2])
   splits = {name: load(data, name) for name in ("train", "validation", "test")}
   net, optimizer, step = torch_net(CASE)
   # TensorBoard would import TensorFlow where there is one, which takes longer than the job; a user

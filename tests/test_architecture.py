@@ -160,6 +160,21 @@ def test_no_function_takes_too_much():
   assert found == MANY_PARAMETERS
 
 
+def test_what_is_read_back_is_json_and_arrays():
+  """A pickle can run any code, and NumPy and others read them unless told not to."""
+  never = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml"}
+  for name, path in SOURCES.items():
+    if name.startswith("tests/"):
+      continue
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+      if isinstance(node, ast.Import | ast.ImportFrom):
+        modules = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+        assert not never & {module.partition(".")[0] for module in modules}, name
+      if isinstance(node, ast.Call) and ast.unparse(node.func) in ("np.load", "numpy.load"):
+        arguments = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        assert arguments.get("allow_pickle") == "False", f"{name}:{node.lineno}"
+
+
 def test_the_reading_path_is_short():
   assert sum(lines(processes.ROOT / name) for name in READING_PATH) < 1200
 

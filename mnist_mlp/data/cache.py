@@ -161,7 +161,8 @@ def read(key: str, folder: Path) -> Arrays | None:
 def _map_split(kept: Path, split: str) -> Examples:
   # asarray: plain arrays whose memory is the file's, since np.memmap makes every slice slower.
   paths = (kept / f"{split}_{field}.npy" for field in Examples._fields)
-  return Examples(*(np.asarray(np.load(path, mmap_mode="r")) for path in paths))
+  arrays = (np.load(path, mmap_mode="r", allow_pickle=False) for path in paths)
+  return Examples(*map(np.asarray, arrays))
 
 
 def describe(prepared: str | Path) -> str:

@@ -1,5 +1,6 @@
 import errno
 import os
+import pickle
 import shutil
 
 import numpy as np
@@ -42,6 +43,28 @@ def test_damaged_cache_is_rebuilt(digits_dir, digits_copy, damage):
   assert "decoded once" not in said
   assert_same(dataset, reference)
   assert listing_of(digits_copy) == listing_of(digits_dir)
+
+
+class Executed:
+  """Unpickled, it makes a folder: a pickle can run any code."""
+
+  def __init__(self, folder):
+    self.folder = folder
+
+  def __reduce__(self):
+    return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("write", ["pickle", "npy"])
+def test_a_pickle_is_never_loaded(digits_dir, digits_copy, tmp_path, write):
+  trap = tmp_path / "executed"
+  path = digits_copy / "mnist_mlp" / "digits" / "test_labels.npy"
+  if write == "pickle":
+    path.write_bytes(pickle.dumps(Executed(trap)))
+  else:
+    np.save(path, np.array([Executed(trap)], object), allow_pickle=True)
+  assert_same(load(digits_copy)[0], load(digits_dir)[0])
+  assert not trap.exists()
 
 
 def test_cache_follows_the_prepared_files(digits_copy):

@@ -175,6 +175,31 @@ def test_what_is_read_back_is_json_and_arrays():
         assert arguments.get("allow_pickle") == "False", f"{name}:{node.lineno}"
 
 
+def has_no_encoding(call):
+  """Returns whether a call opens, reads or writes text in the encoding of the user's locale."""
+  name, positional = ast.unparse(call.func), [ast.unparse(argument) for argument in call.args]
+  if any(keyword.arg == "encoding" for keyword in call.keywords):
+    return False
+  if name.endswith(".read_text"):
+    return not positional
+  if name.endswith(".write_text"):
+    return len(positional) < 2
+  modes = positional[1:2] if name == "open" else positional[:1]
+  is_file = name == "open" or (name.endswith(".open") and "'" in "".join(modes))
+  return is_file and not any("b" in mode for mode in modes)
+
+
+def test_every_text_file_has_an_encoding():
+  """With LANG=C it would be ASCII, and a report with the name of a class could not be written."""
+  found = [
+    f"{name}:{node.lineno}"
+    for name, path in MODULES.items()
+    for node in ast.walk(ast.parse(path.read_text("utf-8")))
+    if isinstance(node, ast.Call) and has_no_encoding(node)
+  ]
+  assert found == []
+
+
 def test_the_reading_path_is_short():
   assert sum(lines(processes.ROOT / name) for name in READING_PATH) < 1200
 

@@ -119,7 +119,7 @@ def write(key: str, folder: Path, arrays: Arrays, prepared: Path) -> str:
     for split in ("train", "test"):
       for field, array in getattr(arrays, split)._asdict().items():
         np.save(unfinished / f"{split}_{field}.npy", array)
-    (unfinished / "facts.json").write_text(f"{zlib.crc32(facts.encode()):08x}\n{facts}")
+    (unfinished / "facts.json").write_text(f"{zlib.crc32(facts.encode()):08x}\n{facts}", "utf-8")
     os.rename(unfinished, target)
   except OSError as error:
     return str(error)
@@ -134,7 +134,7 @@ def read(key: str, folder: Path) -> Arrays | None:
   """
   kept = place(key, folder)
   try:
-    checksum, text = (kept / "facts.json").read_text().split("\n")
+    checksum, text = (kept / "facts.json").read_text("utf-8").split("\n")
     facts = json.loads(text)
     train, test = _map_split(kept, "train"), _map_split(kept, "test")
     prepared = folder / facts["prepared"]

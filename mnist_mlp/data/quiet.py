@@ -35,7 +35,7 @@ def import_tensorflow() -> None:
     )
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   stderr = os.dup(2)  # TensorFlow prints some messages before it reads TF_CPP_MIN_LOG_LEVEL.
-  with open(os.devnull, "w") as nowhere:
+  with open(os.devnull, "wb") as nowhere:
     os.dup2(nowhere.fileno(), 2)
   try:
     importlib.import_module("tensorflow")

@@ -97,8 +97,8 @@ def write(evaluation: Evaluation, numbers: Mapping[str, Any], *, best: bool) -> 
   drawn = draw(evaluation)
   try:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.txt").write_text(to_text(numbers) + "\n")
-    (folder / "report.json").write_text(json.dumps(numbers, indent=2) + "\n")
+    (folder / "report.txt").write_text(to_text(numbers) + "\n", "utf-8")
+    (folder / "report.json").write_text(json.dumps(numbers, indent=2) + "\n", "utf-8")
     for figure_name, figure in drawn.items():
       figure.savefig(folder / f"{figure_name}.png", dpi=100)
   except OSError as error:

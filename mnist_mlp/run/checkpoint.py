@@ -310,7 +310,7 @@ def _reason(error: Exception) -> str:
 def _metrics(path: Path) -> dict[str, float] | None:
   """Returns what was measured at a checkpoint; None if it is not complete."""
   try:
-    metrics = json.loads((path / "metrics" / "metrics").read_text())
+    metrics = json.loads((path / "metrics" / "metrics").read_text("utf-8"))
     return metrics if _METRIC in metrics else None
   except (OSError, ValueError, TypeError):
     return None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp.errors import UsageError, listing
 
@@ -25,7 +25,9 @@ def load_config(path: str | Path) -> ConfigDict:
     raise UsageError(f"the config file {path} has no function get_config()")
   with broken_file(path):
     config = get_config()
-  if not isinstance(config, ConfigDict):
+    if isinstance(config, ConfigDict):
+      config.to_dict()  # Raises an error where a required value is missing.
+  if not isinstance(config, ConfigDict) or isinstance(config, FrozenConfigDict):
     raise UsageError(
       f"the config file {path} is broken: get_config() returned a {type(config).__name__}, not "
       "a ConfigDict"
@@ -48,11 +50,11 @@ def broken_file(path: str | Path) -> Iterator[None]:
   """Turns any error in the code of a config file into a UsageError that names the line."""
   try:
     yield
-  except Exception as error:
+  except (Exception, SystemExit) as error:
     raise UsageError(f"the config file {path} is broken: {_where(error, path)}") from error
 
 
-def _where(error: Exception, path: str | Path) -> str:
+def _where(error: BaseException, path: str | Path) -> str:
   """Returns 'line 7: NameError: ...', for the last line of the file on the way to the error."""
   lines = [
     frame.lineno
@@ -60,7 +62,7 @@ def _where(error: Exception, path: str | Path) -> str:
     if frame.filename == str(path)
   ]
   if isinstance(error, SyntaxError):
-    lines, text = [error.lineno], error.msg
+    lines, text = [error.lineno] if error.lineno else [], error.msg
   else:
     text = " ".join(str(error).split())
   place = f"line {lines[-1]}: " if lines else ""

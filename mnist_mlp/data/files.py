@@ -193,7 +193,7 @@ def _key(root: Path, format_: formats.Format, files: Files) -> str:
     for path in files[split]:
       found = path.stat()
       if not stat.S_ISREG(found.st_mode):  # A pipe, for one, would be waited for without end.
-        raise UsageError(f"config.data.files: {path} is not a file; move it away")
+        raise RunError(f"{path} is not a file; move it away")
       state.append((split, str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns))
   digests = (hashlib.sha256(repr(part).encode()).hexdigest()[:12] for part in (str(root), state))
   return "_".join(("own_files", *digests))

@@ -181,7 +181,7 @@ def test_what_is_no_file_is_never_waited_for(tmp_path, monkeypatch, make):
   monkeypatch.chdir(tmp_path)  # The path of a socket must be short.
   write_pictures(tmp_path / "mine")
   make("mine/train/3/odd.png")
-  with pytest.raises(UsageError, match=r"mine/train/3/odd.png is not a file; move it away"):
+  with pytest.raises(RunError, match=r"mine/train/3/odd.png is not a file; move it away"):
     load(tmp_path / "mine", tmp_path / "data")
 
 

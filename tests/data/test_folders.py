@@ -31,8 +31,10 @@ def test_colour_jpegs_and_palettes_become_rgb(tmp_path):
     (tmp_path / split / "red").mkdir(parents=True)
     (tmp_path / split / "red" / "a.jpg").write_bytes(encode(colours, "JPEG"))
     palette.save(tmp_path / split / "red" / "b.png")
+    (tmp_path / split / "still red").mkdir()
+    palette.save(tmp_path / split / "still red" / "c.png")
   images = [example["image"] for _, example in files.find(str(tmp_path)).examples("train", None)]
-  assert [image.shape for image in images] == [(16, 16, 3)] * 2
+  assert [image.shape for image in images] == [(16, 16, 3)] * 3
   for image in images:
     np.testing.assert_allclose(image, colours, atol=6)
 
@@ -47,7 +49,7 @@ BAD_FILES = [
   (write_pictures, put("test/3/a.png", encode(np.stack([GOOD] * 4, -1))), "a.png .* is RGBA"),
   (write_pictures, put("test/3/a.png", encode(GOOD.astype(np.uint16))), "a.png .* is I;16"),
   (write_pictures, put("test/3/a.png", encode(GOOD, transparency=0)), "without transparency"),
-  (write_pictures, put("test/3/a/b.png", b""), "test/3/a cannot be read: Is a directory"),
+  (write_pictures, put("test/3/a/b.png", b""), "test/3/a is not a file"),
   (
     write_pictures,
     put("test/10/a.png", encode(GOOD)),

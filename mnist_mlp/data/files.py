@@ -28,7 +28,7 @@ with epy.lazy_imports():  # A run on cached data needs no TFDS.
 
 FORMATS = (idx.FORMAT, parquet.FORMAT, folders.FORMAT)
 
-_VERSION = "1.0.0"  # Increase it when the same files would give other examples.
+_VERSION = "1.0.1"  # Increase it when the same files would give other examples.
 
 
 @dataclasses.dataclass(frozen=True)

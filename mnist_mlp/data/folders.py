@@ -6,8 +6,13 @@ The classes are sorted by name, or by number if all their names are numbers.
 from collections.abc import Iterator
 from pathlib import Path
 
+from etils import epy
+
 from mnist_mlp.data.formats import SPLITS, Files, Format, Row, visible
 from mnist_mlp.errors import RunError, UsageError
+
+with epy.lazy_imports():  # Only reading pictures needs Pillow.
+  from mnist_mlp.data import pictures
 
 
 def _find(root: Path) -> Files:
@@ -44,10 +49,8 @@ def _class_names(files: Files) -> tuple[str, ...]:
 def _rows(paths: list[Path], class_names: tuple[str, ...]) -> Iterator[Row]:
   labels = {name: label for label, name in enumerate(class_names)}
   for path in paths:
-    try:
-      content = path.read_bytes()
-    except OSError as error:
-      raise RunError(f"{path} cannot be read: {error.strerror}") from error
+    with pictures.opened(path, str(path)) as file:
+      content = file.read()
     yield Row(str(path), content, labels[path.parent.name])
 
 

@@ -11,7 +11,7 @@ from etils import epy
 from mnist_mlp.errors import RunError
 
 with epy.lazy_imports():  # Only reading pictures needs Pillow.
-  import PIL.Image
+  from mnist_mlp.data import pictures
 
 SPLITS = ("train", "test")
 _MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}  # Pillow's mode of a file: ours
@@ -83,22 +83,16 @@ def check_labels(labels: dict[str, list[tuple[str, np.ndarray]]]) -> tuple[str, 
 
 
 def decode_picture(content: bytes, where: str) -> np.ndarray:
-  """Returns the content of a PNG or JPEG file as uint8 [H, W, 1] or [H, W, 3].
+  """Returns the content of a PNG or JPEG file, upright, as uint8 [H, W, 1] or [H, W, 3].
 
   Raises:
-    RunError: the content is damaged, or is neither 8-bit grayscale nor 8-bit RGB.
+    RunError: the content is damaged or too large, or is neither 8-bit grayscale nor 8-bit RGB.
   """
-  try:
-    with PIL.Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as picture:
-      picture.verify()  # Checks all checksums of a PNG file. Decoding ignores some of them.
-    with PIL.Image.open(io.BytesIO(content)) as picture:
-      mode, transparent = picture.mode, "transparency" in picture.info
-      pixels = np.asarray(picture.convert(_MODES.get(mode, mode)))
-  except Exception as error:  # Pillow passes on whatever its decoders raise.
-    raise RunError(f"{where} is not a PNG or JPEG picture, or is damaged") from error
-  if mode not in _MODES or transparent:
+  picture = pictures.load_picture(io.BytesIO(content), where, ("PNG", "JPEG"))
+  if picture.mode not in _MODES or "transparency" in picture.info:
     raise RunError(
       f"{where} is neither grayscale nor RGB, of 8 bits and without transparency: "
-      f"its mode is {mode}"
+      f"its mode is {picture.mode}"
     )
+  pixels = np.asarray(picture.convert(_MODES[picture.mode]))
   return pixels.reshape(*pixels.shape[:2], -1)

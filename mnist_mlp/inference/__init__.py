@@ -11,8 +11,8 @@ What each module answers:
     predictions  what a net says of pictures
     evaluation   what a net says of a split of a dataset, and how good that is in numbers
     report       an evaluation as text, JSON and figures
-    pictures     any picture of a digit -> what MNIST would have made of it, by way of:
-    loading        a file of any format -> a picture, upright
+    pictures     a picture of a digit (`data.pictures` reads files) -> what MNIST would have made of
+                 it, by way of:
     brightness     a picture of any mode -> the brightness of its pixels
     ink            brightness -> the digit's ink
     fitting        ink -> an image as MNIST's are
@@ -27,9 +27,9 @@ it is used for the first time.
 from etils import epy
 
 with epy.lazy_api_imports(globals()):
+  from mnist_mlp.data.pictures import load_picture
   from mnist_mlp.inference.brightness import to_rgb
   from mnist_mlp.inference.evaluation import Evaluation, evaluate, measure
-  from mnist_mlp.inference.loading import load_picture
   from mnist_mlp.inference.nets import Committee, Net, load_nets, load_run
   from mnist_mlp.inference.pictures import Prepared, prepare
   from mnist_mlp.inference.predictions import LIKE_MNIST, Prediction, check_takes_digits, classify

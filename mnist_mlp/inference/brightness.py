@@ -10,6 +10,7 @@ _MOST_PIXELS = 512**2  # Larger pictures are reduced to about so many pixels.
 _DOTS = 1.5  # pixels, the standard deviation of the blur that turns dots into gray
 _LEAST_DOTTED = 56  # pixels, the shorter side of pictures that may be dithered
 _LEAST_DOTS = 0.02  # the share of single dots from which on a picture counts as dithered
+_MOST_DOTTED = 16 * _MOST_PIXELS  # Reducing a larger picture turns its dots into gray.
 
 
 def undithered(image: Image.Image) -> Image.Image:
@@ -22,6 +23,7 @@ def undithered(image: Image.Image) -> Image.Image:
     image.mode not in ("1", "L", "P", "RGB")
     or image.has_transparency_data
     or min(image.size) < _LEAST_DOTTED
+    or image.width * image.height > _MOST_DOTTED
     or image.getcolors(2) is None
   ):
     return image
@@ -41,14 +43,24 @@ def to_rgb(image: Image.Image) -> Image.Image:
   values of 16 and 32 bits, so they are stretched to the full range.
   """
   if image.mode[0] in "IF":
-    values = np.nan_to_num(np.asarray(image, np.float64), posinf=0.0, neginf=0.0)
-    span = values.max() - values.min()
-    image = Image.fromarray(np.round(255 * (values - values.min()) / (span or 1)).astype(np.uint8))
+    # Reduced first: NumPy's copies of the largest pictures would take gigabytes.
+    image = _stretched(_reduced(image.convert("F" if image.mode == "F" else "I")))
   if image.mode == "LAB":
     image = image.getchannel("L")
-  image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+  mode = "RGBA" if image.has_transparency_data else "RGB"
+  return _reduced(image if image.mode == mode else image.convert(mode))
+
+
+def _reduced(image: Image.Image) -> Image.Image:
   factor = int(np.ceil(np.sqrt(image.width * image.height / _MOST_PIXELS)))
   return image.reduce(factor) if factor > 1 else image
+
+
+def _stretched(image: Image.Image) -> Image.Image:
+  """Returns a picture of 32 bits as one of 8 bits whose values fill the range."""
+  values = np.nan_to_num(np.asarray(image, np.float64), posinf=0.0, neginf=0.0)
+  span = values.max() - values.min()
+  return Image.fromarray(np.round(255 * (values - values.min()) / (span or 1)).astype(np.uint8))
 
 
 def brightness(image: Image.Image) -> np.ndarray:

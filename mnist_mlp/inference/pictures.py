@@ -1,7 +1,7 @@
 """Any picture of a digit -> what MNIST would have made of it.
 
 A net that was trained on MNIST knows only images that went MNIST's way: cropped, fitted, centred,
-light ink on black. So every picture has to go the same way: `loading.load_picture`, `prepare`.
+light ink on black. So every picture has to go the same way: `load_picture`, `prepare`.
 """
 
 from typing import NamedTuple

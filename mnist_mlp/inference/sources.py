@@ -9,9 +9,9 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import Image
 
+from mnist_mlp.data.pictures import load_picture
 from mnist_mlp.errors import RunError
 from mnist_mlp.inference.brightness import to_rgb
-from mnist_mlp.inference.loading import load_picture
 from mnist_mlp.inference.pictures import Prepared, prepare
 
 # The files that are taken from a folder. A file that is named may be of any format of Pillow's.

@@ -43,7 +43,7 @@ GOOD = examples(TEST)[0][0]
 
 
 BAD_FILES = [
-  (write_pictures, put("train/3/a.png", b"no"), "train/3/a.png is not a PNG or JPEG picture, or"),
+  (write_pictures, put("train/3/a.png", b"no"), "train/3/a.png is not a picture of a known"),
   (write_pictures, put("train/3/a.png", encode(GOOD[1:])), "train/3/a.png is 7x10x1, but the"),
   (write_pictures, put("test/3/a.png", encode(np.stack([GOOD] * 3, -1))), "a.png is 8x10x3, but"),
   (write_pictures, put("test/3/a.png", encode(np.stack([GOOD] * 4, -1))), "a.png .* is RGBA"),

@@ -62,17 +62,17 @@ BAD_FILES = [
   (
     write_parquet,
     rows(images=[GOOD, GOOD, b"GIF"]),
-    TEST_PARQUET + "the picture of row 2 is not a PNG or JPEG picture, or is damaged",
+    TEST_PARQUET + "the picture of row 2 is not a picture of a known format",
   ),
   (
     write_parquet,
     rows(images=[encode(GOOD)[:-20]]),
-    TEST_PARQUET + "the picture of row 0 is not a PNG or JPEG picture, or is damaged",
+    TEST_PARQUET + "the picture of row 0 is damaged",
   ),
   (
     write_parquet,
     rows(images=[GOOD, flipped(encode(GOOD))]),
-    TEST_PARQUET + "the picture of row 1 is not a PNG or JPEG picture, or is damaged",
+    TEST_PARQUET + "the picture of row 1 is damaged",
   ),
   (write_parquet, rows(images=[GOOD, GOOD[:-1]]), TEST_PARQUET + "the picture of row 1 is 7x1"),
   (write_parquet, put("data/test-00000-of-00001.parquet", b"PAR1"), "is not a Parquet file"),

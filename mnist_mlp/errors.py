@@ -42,6 +42,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
   return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
+def printable(text: str) -> str:
+  """Returns text of one line without characters that command a terminal, such as ESC or newline.
+
+  They are shown as Python shows them: '\\x1b', '\\n'. File names may hold any of them.
+  """
+  return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def listing(names: Iterable[str]) -> str:
   """Returns the names as they are shown in a message: 'a, b, c'."""
   return ", ".join(names)

@@ -5,7 +5,6 @@ picture from standard input. A file that cannot be read gets a line on standard 
 are done all the same, and the exit code is 1.
 """
 
-import functools
 import json
 import os
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 from absl import flags
 from etils import epy
 
-from mnist_mlp.errors import UsageError
+from mnist_mlp.errors import UsageError, printable
 from mnist_mlp.run import cli
 
 with epy.lazy_imports():  # JAX takes seconds, for which --help and errors need not wait.
@@ -50,13 +49,9 @@ def main(line: cli.CommandLine) -> None:
   environment.use_compilation_cache()
   net = inference.load_nets(line.flags.workdir, best=line.flags.best)
   inference.check_takes_digits(net)
-  to_stderr = functools.partial(print, file=sys.stderr)
-  if net.facts["name"] not in inference.LIKE_MNIST:
-    to_stderr(
-      "note: pictures are made into images like MNIST's, upright digits of light ink on black; "
-      f"if those of {net.facts['name']} are not like that, do not trust what the net says"
-    )
-  pictures, failures = sources.read_all(line.positional, to_stderr)
+  for caution in inference.cautions(net):
+    _to_stderr(f"note: {caution}")
+  pictures, failures = sources.read_all(line.positional, _to_stderr)
   predictions = inference.classify(net, [picture.prepared for picture in pictures])
   if line.flags.json:
     print(json.dumps(display.to_json(pictures, predictions, failures), indent=2))
@@ -65,10 +60,14 @@ def main(line: cli.CommandLine) -> None:
   if line.flags.show and pictures:
     display.save_figure(pictures, predictions, Path(line.flags.show))
     if len(pictures) > display.MOST_SHOWN:
-      to_stderr(f"{line.flags.show} shows the first {display.MOST_SHOWN} pictures")
+      _to_stderr(f"{line.flags.show} shows the first {display.MOST_SHOWN} pictures")
   if failures:
     sys.stdout.flush()  # A closed pipe has an exit code of its own, which goes first.
     sys.exit(1)
+
+
+def _to_stderr(text: str) -> None:
+  print(printable(text), file=sys.stderr)
 
 
 def _check(line: cli.CommandLine) -> None:

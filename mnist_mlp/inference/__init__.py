@@ -32,15 +32,15 @@ with epy.lazy_api_imports(globals()):
   from mnist_mlp.inference.evaluation import Evaluation, evaluate, measure
   from mnist_mlp.inference.nets import Committee, Net, load_nets, load_run
   from mnist_mlp.inference.pictures import Prepared, prepare
-  from mnist_mlp.inference.predictions import LIKE_MNIST, Prediction, check_takes_digits, classify
+  from mnist_mlp.inference.predictions import Prediction, cautions, check_takes_digits, classify
 
 __all__ = [
-  "LIKE_MNIST",
   "Committee",
   "Evaluation",
   "Net",
   "Prediction",
   "Prepared",
+  "cautions",
   "check_takes_digits",
   "classify",
   "evaluate",

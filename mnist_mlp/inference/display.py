@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from etils import epy
 
-from mnist_mlp.errors import RunError
+from mnist_mlp.errors import RunError, printable
 from mnist_mlp.inference.predictions import Prediction
 from mnist_mlp.inference.sources import Failure, Picture
 
@@ -55,7 +55,7 @@ def table(
   """
   wide = len(class_names) > _MOST_COLUMNS or max(map(len, class_names)) > _LONGEST_COLUMN
   header = ["picture", "label", "sure", *(["then"] if wide else class_names), ""]
-  rows = [header]
+  rows = [list(map(printable, header))]
   for picture, prediction in zip(pictures, predictions, strict=True):
     by_name = prediction.probabilities
     if prediction.label is None:
@@ -67,7 +67,7 @@ def table(
     else:
       shares = [f"{by_name[name]:.1%}" for name in class_names]
       cells = [prediction.label, f"{by_name[prediction.label]:.1%}", *shares]
-    rows.append([picture.name, *cells, prediction.note])
+    rows.append(list(map(printable, (picture.name, *cells, prediction.note))))
   left = {0, 1, len(header) - 1} | ({3} if wide else set())
   return _aligned(rows, left)
 
@@ -115,7 +115,7 @@ def _drawn(
     row, column = divmod(index, columns)
     top, bottom = axes[2 * row, column], axes[2 * row + 1, column]
     top.imshow(picture.image, interpolation="nearest")
-    top.set_title(figures.literal(_shortened(Path(picture.name).name)), fontsize=8)
+    top.set_title(figures.literal(_shortened(printable(Path(picture.name).name))), fontsize=8)
     bottom.set_title(_title(prediction), fontsize=8)
     if picture.prepared.pixels is not None:
       bottom.imshow(np.squeeze(picture.prepared.pixels, -1), "gray", vmin=0, vmax=255)

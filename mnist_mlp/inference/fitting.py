@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from mnist_mlp.inference.geometry import box, rescale
+from mnist_mlp.inference.geometry import box, rescale, thickness
 from mnist_mlp.inference.ink import STROKE
 
 SIZE = 28  # pixels, a side of an image
@@ -57,9 +57,7 @@ def _enlarged(ink: np.ndarray) -> np.ndarray:
 def _widened(mask: np.ndarray) -> np.ndarray:
   """Returns the mask with strokes that are not thinner than MNIST's, since pens differ."""
   padded = np.pad(mask, _ZOOM * _BOX // 8)
-  # The mean distance of a stroke's pixels to its edge is a quarter of its width. The transform
-  # measures to the centre of the nearest pixel outside, half a pixel beyond the edge.
-  width = 4 * (ndimage.distance_transform_edt(padded)[padded].mean() - 0.5) / _ZOOM
+  width = thickness(mask) / _ZOOM
   if width >= _THINNEST:
     return mask
   wider = ndimage.distance_transform_edt(~padded) <= _ZOOM * (_THINNEST - width) / 2

@@ -1,49 +1,106 @@
-"""Brightness -> the ink of a digit, without paper, light and dirt."""
+"""Brightness -> ink, without paper, light and noise."""
+
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from mnist_mlp.inference.geometry import box, rescale, resize
+from mnist_mlp.inference.geometry import NoInkError, box, rescale, resize
 
 STROKE = 0.35  # A pixel with more ink than this is part of a stroke.
 
-_LEAST_SIDE = 5  # pixels, the longer side of anything that could be a digit
+LEAST_SIDE = 5  # pixels, the longer side of anything that could be a digit
 _LEAST_CONTRAST = 0.08  # the least share of the paper's light that ink takes away
 _PAPER_SIDE = 32  # pixels, the longer side of the reduced picture in which the paper is measured
 _QUARTILE = 0.319  # A quarter of normal noise lies within so many standard deviations of 0.
-_LEAST_MASS = 0.03  # A connected piece with a smaller share of the heaviest piece's ink is dirt.
 
 
-def find_ink(gray: np.ndarray) -> np.ndarray | None:
-  """Returns the digit's ink, cropped, float32 in [0, 1]; None if there is no ink.
+class Ink(NamedTuple):
+  """How much light the ink takes from the paper at each place."""
 
-  Ink takes light from the paper around it, and more light than noise does.
+  amount: np.ndarray  # float32 [H, W]; 0 is paper, noise goes below it
+  full: float  # the amount of full ink
+  noise: float  # the standard deviation of the paper's noise
+
+  @property
+  def mask(self) -> np.ndarray:
+    """Where there is more than noise, bool [H, W]."""
+    return self.amount > max(0.15 * self.full, 3 * self.noise)
+
+  @property
+  def strong(self) -> np.ndarray:
+    """Where the ink is certain, bool [H, W]. Each stroke is strong somewhere."""
+    return self.amount > 0.6 * self.full
+
+  def cut_out(self, strokes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Returns the ink of a digit, cropped, float32 in [0, 1].
+
+    Args:
+      strokes: the strokes of the digit, bool [H, W].
+      others: ink that does not belong to the digit, bool [H, W].
+
+    Raises:
+      NoInkError: the strokes have too little ink.
+    """
+    rows, columns = (_wider(part) for part in box(strokes))
+    near = ndimage.binary_dilation(strokes[rows, columns], iterations=2)  # Edges are pale.
+    low = max(0.12 * self.full, 2 * self.noise)
+    ink = np.clip((self.amount[rows, columns] - low) / (0.8 * self.full - low), 0, 1)
+    ink = np.where(near & ~others[rows, columns], ink, 0).astype(np.float32)
+    return ink[box(ink > STROKE)]
+
+  def steepness(self, strokes: np.ndarray) -> float:
+    """Returns how fast the ink fades from pixel to pixel at the edges of strokes.
+
+    Args:
+      strokes: the strokes, bool [H, W].
+
+    Returns:
+      The median change, as a share of full ink. Light and shadow change slowly.
+
+    Raises:
+      NoInkError: the strokes have too little ink.
+    """
+    rows, columns = (_wider(part) for part in box(strokes))
+    amount = self.amount[rows, columns] / self.full
+    inside = strokes[rows, columns] & (amount > 0.5)
+    edges = inside & ~ndimage.binary_erosion(inside, border_value=1)
+    if not edges.any():
+      raise NoInkError("the strokes have too little ink")
+    # From a pixel to the paler one of its two neighbours: a line of one pixel is steep as well.
+    drops = (amount - ndimage.minimum_filter1d(amount, 3, axis) for axis in (0, 1))
+    return float(np.median(np.hypot(*drops)[edges]))
+
+
+def find_ink(gray: np.ndarray) -> Ink:
+  """Returns the ink of a picture: what takes light from the paper around it, more than noise does.
 
   Args:
     gray: the brightness, float32 [H, W] in [0, 1]. Ink may be darker or lighter than paper.
+
+  Raises:
+    NoInkError: there is no ink.
   """
-  if max(gray.shape) < _LEAST_SIDE:
-    return None
+  if max(gray.shape) < LEAST_SIDE:
+    raise NoInkError("the picture is too small")
   paper = _paper(gray)
   # The cube lets the few pixels that differ most from paper decide whether ink is lighter.
   if ((gray - paper) ** 3).sum() > 0:
     gray, paper = 1 - gray, 1 - paper
   ink = (paper - gray) / np.maximum(paper, 0.1)
   # The standard deviation of normal noise. A quartile tells it although up to half may be ink.
-  noise = np.quantile(np.abs(ink), 0.25) / _QUARTILE
+  noise = float(np.quantile(np.abs(ink), 0.25) / _QUARTILE)
   # How dark full ink is: a rank rather than the maximum, which a single pixel could set.
   rank = min(max(8, ink.size // 5000), ink.size)
-  full = np.partition(ink, -rank, axis=None)[-rank]
+  full = float(np.partition(ink, -rank, axis=None)[-rank])
   if full < max(_LEAST_CONTRAST, 4 * noise):
-    return None
-  strokes = _strokes(ink, max(0.15 * full, 3 * noise), 0.6 * full)
-  if strokes is None:
-    return None
-  low = max(0.12 * full, 2 * noise)
-  near = ndimage.binary_dilation(strokes, iterations=2)  # The edges of strokes are pale.
-  ink = np.where(near, np.clip((ink - low) / (0.8 * full - low), 0, 1), 0).astype(np.float32)
-  return ink[box(ink > STROKE)]
+    raise NoInkError("nothing is darker than noise")
+  return Ink(ink, full, noise)
+
+
+def _wider(part: slice) -> slice:
+  return slice(max(0, part.start - 3), part.stop + 3)
 
 
 def _paper(gray: np.ndarray) -> np.ndarray:
@@ -58,33 +115,3 @@ def _paper(gray: np.ndarray) -> np.ndarray:
   paper = ndimage.median_filter(small, size=window, mode="nearest")
   height, width = gray.shape
   return resize(paper, (height, width), Image.Resampling.BILINEAR)
-
-
-def _strokes(ink: np.ndarray, low: float, high: float) -> np.ndarray | None:
-  """Returns the mask of the digit's strokes, bool [H, W]; None if there are none.
-
-  A stroke is a connected piece of ink above `low` that exceeds `high` somewhere and is not tiny
-  beside the heaviest piece. The edge of the paper is connected to the edge of the picture. So if a
-  large piece does not touch the picture's edge, pieces that do are left out.
-  """
-  labels, count = ndimage.label(ink > low, np.ones((3, 3)))
-  if not count:
-    return None
-  pieces = np.arange(1, count + 1)
-  strong = np.isin(pieces, labels[ink > high])
-  mass = strong * ndimage.sum_labels(np.clip(ink, 0, None), labels, pieces)
-  boxes = ndimage.find_objects(labels)
-  inner = np.array([_is_inner(rows_and_columns, ink.shape) for rows_and_columns in boxes])
-  heights = np.array([rows.stop - rows.start for rows, _ in boxes])
-  if (inner & (mass > 0) & (heights >= ink.shape[0] / 4)).any():
-    mass = mass * inner
-  heaviest = boxes[mass.argmax()]
-  if not mass.any() or max(part.stop - part.start for part in heaviest) < _LEAST_SIDE:
-    return None
-  return np.concatenate([[False], mass >= _LEAST_MASS * mass.max()])[labels]
-
-
-def _is_inner(rows_and_columns: tuple[slice, slice], shape: tuple[int, ...]) -> bool:
-  """Returns whether a box keeps clear of the edges of a picture of this shape."""
-  pairs = zip(rows_and_columns, shape, strict=True)
-  return all(part.start > 0 and part.stop < side for part, side in pairs)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,16 +10,16 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import Image
 
-from mnist_mlp.data.pictures import load_picture
-from mnist_mlp.errors import RunError
+from mnist_mlp.data import pictures
+from mnist_mlp.errors import RunError, listing
 from mnist_mlp.inference.brightness import to_rgb
 from mnist_mlp.inference.pictures import Prepared, prepare
 
-# The files that are taken from a folder. A file that is named may be of any format of Pillow's.
-_SUFFIXES = (
-  ".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
-  ".tga", ".tif", ".tiff", ".webp",
-)  # fmt: skip
+_PATIENCE = 2.0  # seconds without anything on standard input, before a line says what is waited for
+_MOST_NAMED = 5  # what a folder holds besides pictures
+
+Report = Callable[[str], None]
+Source = Path | BinaryIO | RunError  # an error stands for what cannot be had
 
 
 class Picture(NamedTuple):
@@ -36,56 +37,78 @@ class Failure(NamedTuple):
   reason: str  # one sentence
 
 
-def read_all(
-  arguments: Sequence[str], report: Callable[[str], None]
-) -> tuple[list[Picture], list[Failure]]:
+def read_all(arguments: Sequence[str], report: Report) -> tuple[list[Picture], list[Failure]]:
   """Returns all pictures that can be read, and what cannot.
 
   Args:
     arguments: files; folders, whose files with a picture's suffix are read in the order of their
       names; and '-', which stands for standard input.
-    report: called at once with a line about each failure.
+    report: called at once with a line about each failure, about what a folder holds besides
+      pictures, and about waiting.
   """
-  pictures, failures = [], []
-  for name, source in _sources(arguments):
+  read, failures = [], []
+  for name, source in _sources(arguments, report):
     try:
-      pictures.append(_read(name, source))
+      read.append(_read(name, source))
     except RunError as error:
       failures.append(Failure(name, str(error)))
       report(f"error: {error}")
-  return pictures, failures
+  return read, failures
 
 
-def _sources(arguments: Sequence[str]) -> Iterator[tuple[str, Path | BinaryIO | RunError]]:
-  """Yields the name and the source of each picture. For an unusable folder, it yields an error."""
+def _sources(arguments: Sequence[str], report: Report) -> Iterator[tuple[str, Source]]:
+  """Yields the name and the source of each picture. For what has none, it yields an error."""
   for argument in arguments:
     if argument == "-":
-      yield "standard input", io.BytesIO(sys.stdin.buffer.read())
+      yield "standard input", _standard_input(report)
     elif os.path.isdir(argument):
-      yield from _in_folder(Path(argument))
+      yield from _in_folder(Path(argument), report)
     else:
       yield argument, Path(argument)
 
 
-def _in_folder(folder: Path) -> Iterator[tuple[str, Path | RunError]]:
+def _standard_input(report: Report) -> BinaryIO | RunError:
+  if sys.stdin is None:
+    return RunError("standard input is closed")
+  if not select.select([sys.stdin], [], [], _PATIENCE)[0]:
+    report("waiting for a picture on standard input")
   try:
-    paths = sorted(path for path in folder.iterdir() if _is_picture(path))
+    return io.BytesIO(pictures.read_stream(sys.stdin.buffer, "standard input"))
+  except RunError as error:
+    return error
+
+
+def _in_folder(folder: Path, report: Report) -> Iterator[tuple[str, Path | RunError]]:
+  try:
+    # A Mac leaves '._seven.png' beside 'seven.png'.
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
   except OSError as error:
     yield str(folder), RunError(f"the folder {folder} cannot be read: {error.strerror}")
     return
-  if not paths:
+  found = [path for path in paths if _is_picture(path)]
+  others = [_described(path) for path in paths if not _is_picture(path)]
+  if others:
+    more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
+    report(f"note: passed over in {folder}: {listing(others[:_MOST_NAMED])}{more}")
+  if not found:
     yield str(folder), RunError(f"the folder {folder} holds no pictures")
-  yield from ((str(path), path) for path in paths)
+  yield from ((str(path), path) for path in found)
 
 
 def _is_picture(path: Path) -> bool:
-  hidden = path.name.startswith(".")  # A Mac leaves '._seven.png' beside 'seven.png'.
-  return path.suffix.lower() in _SUFFIXES and not hidden and os.path.isfile(path)
+  return path.suffix.lower() in pictures.suffixes() and os.path.isfile(path)
 
 
-def _read(name: str, source: Path | BinaryIO | RunError) -> Picture:
+def _described(path: Path) -> str:
+  if os.path.isdir(path):
+    return f"{path.name}{os.sep}"
+  lacks = pictures.lacks(path)
+  return f"{path.name} ({lacks})" if lacks else path.name
+
+
+def _read(name: str, source: Source) -> Picture:
   if isinstance(source, RunError):
     raise source
-  image = load_picture(source, name)
+  image = pictures.load_picture(source, name)
   prepared = prepare(image)
   return Picture(name, to_rgb(image), prepared)

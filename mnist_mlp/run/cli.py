@@ -24,7 +24,7 @@ from ml_collections import ConfigDict, config_flags
 
 from mnist_mlp import config as config_lib
 from mnist_mlp import startup
-from mnist_mlp.errors import Interrupted, UsageError, UserError
+from mnist_mlp.errors import Interrupted, UsageError, UserError, printable
 from mnist_mlp.paths import expand
 from mnist_mlp.run.config_files import load_config
 
@@ -143,7 +143,8 @@ def user_errors() -> Iterator[None]:
     _discard_output()
     sys.exit(128 + signal.SIGPIPE)
   except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
+    lines = map(printable, str(error).split("\n"))
+    print("error: " + "\n".join(lines), file=sys.stderr)
     sys.exit(error.exit_code)
   except OSError as error:
     if error.errno not in _FULL:

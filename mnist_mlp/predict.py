@@ -1,8 +1,9 @@
 """Says which digit a picture shows: python -m mnist_mlp.predict --workdir=RUN PICTURE|FOLDER|- ...
 
 Any picture will do: dark on light or light on dark, drawn, scanned or photographed; '-' is a
-picture from standard input. A file that cannot be read gets a line on standard error, the others
-are done all the same, and the exit code is 1.
+picture from standard input. With --several, a picture holds rows of digits, or digits in boxes.
+A file that cannot be read gets a line on standard error, the others are done all the same, and the
+exit code is 1.
 """
 
 import json
@@ -19,8 +20,12 @@ from mnist_mlp.run import cli
 
 with epy.lazy_imports():  # JAX takes seconds, for which --help and errors need not wait.
   from mnist_mlp import inference
-  from mnist_mlp.inference import display, sources
+  from mnist_mlp.inference import display, readings, sources
   from mnist_mlp.run import environment
+
+
+# Pictures of digits, what the net says of them, and what could not be read.
+Said = tuple[list["sources.Picture"], list["inference.Prediction"], list["sources.Failure"]]
 
 
 def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
@@ -37,6 +42,12 @@ def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
     "use the checkpoint of the best validation accuracy instead of the last one",
     values,
   )
+  flags.DEFINE_bool(
+    "several",
+    False,
+    "read several digits in each picture, in rows or in boxes, line by line, and print the numbers",
+    values,
+  )
   flags.DEFINE_bool("json", False, "print JSON instead of a table", values)
   flags.DEFINE_string(
     "show", None, "write a PNG file that shows each picture beside what the net saw of it", values
@@ -51,12 +62,8 @@ def main(line: cli.CommandLine) -> None:
   inference.check_takes_digits(net)
   for caution in inference.cautions(net):
     _to_stderr(f"note: {caution}")
-  pictures, failures = sources.read_all(line.positional, _to_stderr)
-  predictions = inference.classify(net, [picture.prepared for picture in pictures])
-  if line.flags.json:
-    print(json.dumps(display.to_json(pictures, predictions, failures), indent=2))
-  elif pictures:
-    print(display.table(pictures, predictions, net.class_names))
+  say = _say_numbers if line.flags.several else _say_digits
+  pictures, predictions, failures = say(line, net)
   if line.flags.show and pictures:
     display.save_figure(pictures, predictions, Path(line.flags.show))
     if len(pictures) > display.MOST_SHOWN:
@@ -64,6 +71,28 @@ def main(line: cli.CommandLine) -> None:
   if failures:
     sys.stdout.flush()  # A closed pipe has an exit code of its own, which goes first.
     sys.exit(1)
+
+
+def _say_digits(line: cli.CommandLine, net: "inference.Net | inference.Committee") -> Said:
+  """Takes each picture for one digit and prints what the net says of it."""
+  pictures, failures = sources.read_all(line.positional, _to_stderr, sources.picture_of)
+  predictions = inference.classify(net, [picture.prepared for picture in pictures])
+  if line.flags.json:
+    print(json.dumps(display.to_json(pictures, predictions, failures), indent=2))
+  elif pictures:
+    print(display.table(pictures, predictions, net.class_names))
+  return pictures, predictions, failures
+
+
+def _say_numbers(line: cli.CommandLine, net: "inference.Net | inference.Committee") -> Said:
+  """Takes each picture for several digits and prints the numbers that the net reads."""
+  sheets, failures = sources.read_all(line.positional, _to_stderr, readings.sheet_of)
+  found = readings.read_sheets(net, sheets)
+  if line.flags.json:
+    print(json.dumps(readings.to_json(found, failures), indent=2))
+  elif found:
+    print(readings.table(found))
+  return *readings.digits_of(found), failures
 
 
 def _to_stderr(text: str) -> None:

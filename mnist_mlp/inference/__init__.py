@@ -5,19 +5,24 @@
     picture = inference.prepare(inference.load_picture("seven.jpg"))
     [prediction] = inference.classify(net, [picture])
 
+`load_picture` is that of `data.pictures`: a net sees what training would have seen.
+
 What each module answers:
 
     nets         a run's net as one of its checkpoints holds it, and committees
     predictions  what a net says of pictures
     evaluation   what a net says of a split of a dataset, and how good that is in numbers
     report       an evaluation as text, JSON and figures
-    pictures     a picture of a digit (`data.pictures` reads files) -> what MNIST would have made of
-                 it, by way of:
+    pictures     a picture of a digit -> what MNIST would have made of it, by way of:
     brightness     a picture of any mode -> the brightness of its pixels
-    ink            brightness -> the digit's ink
-    fitting        ink -> an image as MNIST's are
+    ink            brightness -> ink
+    lines          ink -> ink without ruled lines and frames
+    pieces         connected pieces of ink -> the digits that they form
+    fitting        a digit's ink -> an image as MNIST's are
+    pages        likewise, a picture of several digits -> each digit, line by line
     geometry       boxes and changes of size, for the modules above
     sources      files, folders and standard input -> pictures
+    readings     what a net says of several digits in a picture: numbers
     display      what a net says of pictures as a table, JSON and a figure
 
 Importing this package imports neither JAX nor SciPy nor Pillow. Each name imports its module when

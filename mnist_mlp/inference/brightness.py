@@ -4,13 +4,13 @@ import numpy as np
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
-_MOST_PIXELS = 512**2  # Larger pictures are reduced to about so many pixels.
+MOST_PIXELS = 512**2  # Larger pictures are reduced to about so many pixels.
 
 # A picture in black and white may be dithered: it shows gray by single dots.
 _DOTS = 1.5  # pixels, the standard deviation of the blur that turns dots into gray
 _LEAST_DOTTED = 56  # pixels, the shorter side of pictures that may be dithered
 _LEAST_DOTS = 0.02  # the share of single dots from which on a picture counts as dithered
-_MOST_DOTTED = 16 * _MOST_PIXELS  # Reducing a larger picture turns its dots into gray.
+_MOST_DOTTED = 16 * MOST_PIXELS  # Reducing a larger picture turns its dots into gray.
 
 
 def undithered(image: Image.Image) -> Image.Image:
@@ -36,23 +36,23 @@ def undithered(image: Image.Image) -> Image.Image:
   return image.convert("RGB").filter(ImageFilter.GaussianBlur(_DOTS))
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, most_pixels: int = MOST_PIXELS) -> Image.Image:
   """Returns a picture of any mode as RGB, or as RGBA if it has transparent parts.
 
-  A picture of more than 512x512 pixels is reduced to about as many. Nothing tells the range of
+  A picture of more than `most_pixels` is reduced to about as many. Nothing tells the range of
   values of 16 and 32 bits, so they are stretched to the full range.
   """
   if image.mode[0] in "IF":
     # Reduced first: NumPy's copies of the largest pictures would take gigabytes.
-    image = _stretched(_reduced(image.convert("F" if image.mode == "F" else "I")))
+    image = _stretched(_reduced(image.convert("F" if image.mode == "F" else "I"), most_pixels))
   if image.mode == "LAB":
     image = image.getchannel("L")
   mode = "RGBA" if image.has_transparency_data else "RGB"
-  return _reduced(image if image.mode == mode else image.convert(mode))
+  return _reduced(image if image.mode == mode else image.convert(mode), most_pixels)
 
 
-def _reduced(image: Image.Image) -> Image.Image:
-  factor = int(np.ceil(np.sqrt(image.width * image.height / _MOST_PIXELS)))
+def _reduced(image: Image.Image, most_pixels: int) -> Image.Image:
+  factor = int(np.ceil(np.sqrt(image.width * image.height / most_pixels)))
   return image.reduce(factor) if factor > 1 else image
 
 

@@ -55,7 +55,7 @@ def table(
   """
   wide = len(class_names) > _MOST_COLUMNS or max(map(len, class_names)) > _LONGEST_COLUMN
   header = ["picture", "label", "sure", *(["then"] if wide else class_names), ""]
-  rows = [list(map(printable, header))]
+  rows = [header]
   for picture, prediction in zip(pictures, predictions, strict=True):
     by_name = prediction.probabilities
     if prediction.label is None:
@@ -67,13 +67,14 @@ def table(
     else:
       shares = [f"{by_name[name]:.1%}" for name in class_names]
       cells = [prediction.label, f"{by_name[prediction.label]:.1%}", *shares]
-    rows.append(list(map(printable, (picture.name, *cells, prediction.note))))
+    rows.append([picture.name, *cells, prediction.note])
   left = {0, 1, len(header) - 1} | ({3} if wide else set())
-  return _aligned(rows, left)
+  return aligned(rows, left)
 
 
-def _aligned(rows: Sequence[Sequence[str]], left: set[int]) -> str:
+def aligned(rows: Sequence[Sequence[str]], left: set[int]) -> str:
   """Returns the rows as lines with columns aligned: those of `left` to the left, others right."""
+  rows = [list(map(printable, row)) for row in rows]
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   widths[-1] = 0  # Nothing follows the last column.
   return "\n".join(
@@ -126,7 +127,7 @@ def _title(prediction: Prediction) -> str:
   if prediction.label is None:
     return prediction.note
   title = f"{figures.literal(prediction.label)}  {prediction.probabilities[prediction.label]:.1%}"
-  return title + ("  no digit?" if prediction.note else "")
+  return title + ("  no digit?" if prediction.note.startswith("probably no digit") else "")
 
 
 def _shortened(name: str) -> str:

@@ -5,6 +5,7 @@ from PIL import Image
 from scipy import ndimage
 
 Box = tuple[slice, slice]  # rows and columns
+EVERYWHERE: Box = (slice(None), slice(None))
 NEIGHBOURS = np.ones((3, 3), bool)  # Pixels that touch at a corner are connected.
 
 
@@ -32,6 +33,12 @@ def height_of(where: Box) -> int:
 def sides_of(where: Box) -> tuple[int, int]:
   """Returns the numbers of rows and of columns."""
   return height_of(where), where[1].stop - where[1].start
+
+
+def wider(where: Box, by: int = 3) -> Box:
+  """Returns a box that is wider by so many pixels on each side, but begins in the picture."""
+  rows, columns = (slice(max(0, part.start - by), part.stop + by) for part in where)
+  return rows, columns
 
 
 def thickness(mask: np.ndarray) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from mnist_mlp.inference.geometry import NoInkError, box, rescale, resize
+from mnist_mlp.inference.geometry import NoInkError, box, rescale, resize, wider
 
 STROKE = 0.35  # A pixel with more ink than this is part of a stroke.
 
@@ -43,11 +43,11 @@ class Ink(NamedTuple):
     Raises:
       NoInkError: the strokes have too little ink.
     """
-    rows, columns = (_wider(part) for part in box(strokes))
-    near = ndimage.binary_dilation(strokes[rows, columns], iterations=2)  # Edges are pale.
+    part = wider(box(strokes))
+    near = ndimage.binary_dilation(strokes[part], iterations=2)  # Edges are pale.
     low = max(0.12 * self.full, 2 * self.noise)
-    ink = np.clip((self.amount[rows, columns] - low) / (0.8 * self.full - low), 0, 1)
-    ink = np.where(near & ~others[rows, columns], ink, 0).astype(np.float32)
+    ink = np.clip((self.amount[part] - low) / (0.8 * self.full - low), 0, 1)
+    ink = np.where(near & ~others[part], ink, 0).astype(np.float32)
     return ink[box(ink > STROKE)]
 
   def steepness(self, strokes: np.ndarray) -> float:
@@ -62,9 +62,9 @@ class Ink(NamedTuple):
     Raises:
       NoInkError: the strokes have too little ink.
     """
-    rows, columns = (_wider(part) for part in box(strokes))
-    amount = self.amount[rows, columns] / self.full
-    inside = strokes[rows, columns] & (amount > 0.5)
+    part = wider(box(strokes))
+    amount = self.amount[part] / self.full
+    inside = strokes[part] & (amount > 0.5)
     edges = inside & ~ndimage.binary_erosion(inside, border_value=1)
     if not edges.any():
       raise NoInkError("the strokes have too little ink")
@@ -97,10 +97,6 @@ def find_ink(gray: np.ndarray) -> Ink:
   if full < max(_LEAST_CONTRAST, 4 * noise):
     raise NoInkError("nothing is darker than noise")
   return Ink(ink, full, noise)
-
-
-def _wider(part: slice) -> slice:
-  return slice(max(0, part.start - 3), part.stop + 3)
 
 
 def _paper(gray: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ _MOST_PIECES = 6  # strokes that do not touch
 
 # What fades more slowly is light: the change of ink from pixel to pixel at the edges of strokes,
 # times the longer side of the digit, and, at the picture's edge, times the strokes' thickness.
-_LEAST_STEEPNESS = 5.0
+LEAST_STEEPNESS = 5.0
 _LEAST_STEEPNESS_AT_EDGE = 0.9
 
 
@@ -45,7 +45,7 @@ def prepare(image: Image.Image) -> Prepared:
   gray = brightness(to_rgb(undithered(image)))
   pixels = fitting.as_it_is(gray)
   if pixels is not None:
-    return Prepared(pixels[:, :, None], _doubt(pixels))
+    return Prepared(pixels[:, :, None], doubt_of(pixels))
   try:
     return _prepared(find_ink(gray))
   except NoInkError:
@@ -58,22 +58,22 @@ def _prepared(ink: Ink) -> Prepared:
   found = inner(pieces_of(ink, cleaned.mask))
   strokes = found.mask(found.strokes)
   where, steepness = box(strokes), ink.steepness(strokes)
-  if steepness * max(sides_of(where)) < _LEAST_STEEPNESS:
+  if steepness * max(sides_of(where)) < LEAST_STEEPNESS:
     raise NoInkError("it fades like light")
   pixels = fitting.fit(ink.cut_out(strokes, ink.mask & ~cleaned.mask))
-  digits = sum(map(len, lines_of_digits(found)))
+  digits = sum(map(len, lines_of_digits(found)[0]))
   cut = at_edge(where, strokes.shape)
   if digits > 1:
     doubt = f"there are {digits} side by side or in lines (--several reads each)"
   elif cut and steepness * thickness(strokes) < _LEAST_STEEPNESS_AT_EDGE:
     doubt = "it fades like light from a side"
   else:
-    doubt = cleaned.left or _doubt(pixels)
+    doubt = cleaned.left or doubt_of(pixels)
   cut_remark = ("it touches the edge of the picture, so a part may be missing",) if cut else ()
   return Prepared(pixels[:, :, None], doubt, (*cleaned.removed, *cut_remark))
 
 
-def _doubt(pixels: np.ndarray) -> str:
+def doubt_of(pixels: np.ndarray) -> str:
   """Returns why an image, uint8 [28, 28], has not the shape of a digit, or ''."""
   mask = pixels > 127
   if not mask.any():

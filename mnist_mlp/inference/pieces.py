@@ -5,7 +5,14 @@ import dataclasses
 import numpy as np
 from scipy import ndimage
 
-from mnist_mlp.inference.geometry import NEIGHBOURS, Box, NoInkError, height_of, sides_of
+from mnist_mlp.inference.geometry import (
+  EVERYWHERE,
+  NEIGHBOURS,
+  Box,
+  NoInkError,
+  height_of,
+  sides_of,
+)
 from mnist_mlp.inference.ink import LEAST_SIDE, Ink
 
 _LEAST_MASS = 0.03  # A piece with a smaller share of the heaviest piece's ink is dirt.
@@ -14,6 +21,7 @@ _SAME_COLUMNS = 0.25  # Pieces that share more of the narrower one's columns are
 _NEAR_ROWS = 0.1  # Pieces of one digit lie no farther above each other, in heights of the lower.
 _SAME_ROW = 0.5  # Pieces that share less of the lower one's rows are not beside each other.
 _REACH = 0.4  # So far, in heights of a digit, a small piece may lie from the digit it belongs to.
+_CLOSE = 0.2  # So far small pieces may lie from each other that form a digit by themselves.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +41,11 @@ class Pieces:
     """Returns the box around a piece."""
     return self.boxes[number - 1]
 
-  def mask(self, numbers: np.ndarray | list[int]) -> np.ndarray:
-    """Returns where these pieces are, bool [H, W]."""
+  def mask(self, numbers: np.ndarray | list[int], part: Box = EVERYWHERE) -> np.ndarray:
+    """Returns where these pieces are in a part of the picture, bool."""
     chosen = np.zeros(len(self.boxes) + 1, bool)
     chosen[numbers] = True
-    return chosen[self.labels]
+    return chosen[self.labels[part]]
 
 
 def pieces_of(ink: Ink, mask: np.ndarray) -> Pieces:
@@ -78,9 +86,18 @@ def at_edge(where: Box, shape: tuple[int, ...]) -> bool:
   return any(part.start == 0 or part.stop == side for part, side in zip(where, shape, strict=True))
 
 
-def lines_of_digits(pieces: Pieces) -> list[list[list[int]]]:
-  """Returns the lines, from the top; of each, the digits from the left; of each, its pieces."""
+def lines_of_digits(pieces: Pieces) -> tuple[list[list[list[int]]], list[int]]:
+  """Returns the digits that pieces form, and the pieces that belong to none.
+
+  The digits are a list of lines, from the top; a line is a list of digits, from the left; a digit
+  is a list of the numbers of its pieces.
+
+  Raises:
+    NoInkError: there are no strokes.
+  """
   numbers = pieces.strokes.tolist()
+  if not numbers:
+    raise NoInkError("no strokes")
   usual = _usual_height(pieces, numbers)
   tall = [n for n in numbers if height_of(pieces.box(n)) >= _TALL * usual]
   digits: list[list[int]] = []
@@ -89,13 +106,18 @@ def lines_of_digits(pieces: Pieces) -> list[list[list[int]]]:
     for each in same:
       digits.remove(each)
     digits.append([number, *(n for each in same for n in each)])
+  marks = []
   for number in set(numbers) - set(tall):
-    distance, nearest = min(
-      (min(_distance(pieces.box(number), pieces.box(n)) for n in digit), digit) for digit in digits
-    )
-    if distance <= _REACH * usual:
-      nearest.append(number)
-  return _in_lines(pieces, digits)
+    near = [digit for digit in digits if _belongs(pieces, number, digit, _REACH * usual)]
+    if near:
+      near[0].append(number)
+    else:
+      marks.append(number)
+  for cluster in _clusters(pieces, marks, _CLOSE * usual):
+    if height_of(union([pieces.box(n) for n in cluster])) >= _TALL * usual:
+      digits.append(cluster)
+      marks = [n for n in marks if n not in cluster]
+  return _in_lines(pieces, digits), marks
 
 
 def _usual_height(pieces: Pieces, numbers: list[int]) -> float:
@@ -110,6 +132,23 @@ def _overlap(pieces: Pieces, a: int, b: int) -> bool:
   """Returns whether two tall pieces are of one digit."""
   rows, columns = (_shared(*pair) for pair in zip(pieces.box(a), pieces.box(b), strict=True))
   return columns > _SAME_COLUMNS and rows > -_NEAR_ROWS
+
+
+def _belongs(pieces: Pieces, number: int, digit: list[int], reach: float) -> bool:
+  """Returns whether a small piece lies above, in or below a digit, at most `reach` pixels away."""
+  where, whole = pieces.box(number), union([pieces.box(n) for n in digit])
+  return _shared(where[1], whole[1]) > _SAME_COLUMNS and _distance(where, whole) <= reach
+
+
+def _clusters(pieces: Pieces, numbers: list[int], reach: float) -> list[list[int]]:
+  """Returns the pieces in groups, whose members lie at most `reach` pixels from another one."""
+  clusters: list[list[int]] = []
+  for number in numbers:
+    where = pieces.box(number)
+    near = [c for c in clusters if min(_distance(where, pieces.box(n)) for n in c) <= reach]
+    clusters = [c for c in clusters if c not in near]
+    clusters.append([number, *(n for cluster in near for n in cluster)])
+  return clusters
 
 
 def _shared(a: slice, b: slice) -> float:

@@ -6,7 +6,7 @@ import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from PIL import Image
 
@@ -18,6 +18,7 @@ from mnist_mlp.inference.pictures import Prepared, prepare
 _PATIENCE = 2.0  # seconds without anything on standard input, before a line says what is waited for
 _MOST_NAMED = 5  # what a folder holds besides pictures
 
+T = TypeVar("T")
 Report = Callable[[str], None]
 Source = Path | BinaryIO | RunError  # an error stands for what cannot be had
 
@@ -37,7 +38,14 @@ class Failure(NamedTuple):
   reason: str  # one sentence
 
 
-def read_all(arguments: Sequence[str], report: Report) -> tuple[list[Picture], list[Failure]]:
+def picture_of(name: str, image: Image.Image) -> Picture:
+  """Returns a picture, of any mode and size, of one digit."""
+  return Picture(name, to_rgb(image), prepare(image))
+
+
+def read_all(
+  arguments: Sequence[str], report: Report, make: Callable[[str, Image.Image], T]
+) -> tuple[list[T], list[Failure]]:
   """Returns all pictures that can be read, and what cannot.
 
   Args:
@@ -45,11 +53,14 @@ def read_all(arguments: Sequence[str], report: Report) -> tuple[list[Picture], l
       names; and '-', which stands for standard input.
     report: called at once with a line about each failure, about what a folder holds besides
       pictures, and about waiting.
+    make: makes what is returned of the name and the picture, `picture_of` for example.
   """
   read, failures = [], []
   for name, source in _sources(arguments, report):
     try:
-      read.append(_read(name, source))
+      if isinstance(source, RunError):
+        raise source
+      read.append(make(name, pictures.load_picture(source, name)))
     except RunError as error:
       failures.append(Failure(name, str(error)))
       report(f"error: {error}")
@@ -104,11 +115,3 @@ def _described(path: Path) -> str:
     return f"{path.name}{os.sep}"
   lacks = pictures.lacks(path)
   return f"{path.name} ({lacks})" if lacks else path.name
-
-
-def _read(name: str, source: Source) -> Picture:
-  if isinstance(source, RunError):
-    raise source
-  image = pictures.load_picture(source, name)
-  prepared = prepare(image)
-  return Picture(name, to_rgb(image), prepared)

@@ -39,7 +39,10 @@ def test_no_ink(net, values):
   [
     (np.pad(np.ones((30, 30)), 20), "solid"),
     (np.pad(np.ones((6, 60)), 20), "times as wide as high"),
-    (np.kron(np.pad(np.indices((3, 3)).sum(0) % 1 + 1, 1), np.pad(np.ones((8, 8)), 8)), "there are 9 side by side or in lines"),
+    (
+      np.kron(np.pad(np.indices((3, 3)).sum(0) % 1 + 1, 1), np.pad(np.ones((8, 8)), 8)),
+      "there are 9 side by side or in lines",
+    ),
   ],
   ids=["square", "dash", "dots"],
 )

@@ -123,6 +123,7 @@ def test_table_folder_standard_input_and_figure(trained_run, tmp_path):
     capture_output=True,
   )
   assert done.returncode == 0, done.stderr
+  assert f"note: passed over in {folder}: notes.txt, scan.pdf\n" in done.stderr.decode()
   header, *lines = done.stdout.decode().splitlines()
   assert header.split() == ["picture", "label", "sure", *"0123456789"]
   names = [line[: header.index("label")].strip() for line in lines]
@@ -136,6 +137,32 @@ def test_table_folder_standard_input_and_figure(trained_run, tmp_path):
   with Image.open(figure) as image:
     assert image.width > 300 and len(image.convert("L").getcolors()) > 10
   assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_several_digits_in_pictures(trained_run, tmp_path):
+  page = np.concatenate([seven(), seven()], 1)
+  gray_picture(page).save(tmp_path / "two.png")
+  gray_picture(np.concatenate([page, page])).save(tmp_path / "four.png")
+  arguments = ["--several", f"--workdir={trained_run}", "two.png", "four.png"]
+  printed, as_json = (
+    subprocess.run(
+      processes.command(*more, module=PREDICT),
+      cwd=tmp_path,
+      env={**os.environ, "PYTHONPATH": str(processes.ROOT)},
+      capture_output=True,
+      text=True,
+      check=True,
+    ).stdout
+    for more in ([*arguments, "--show=seen.png"], [*arguments, "--json"])
+  )
+  header, *lines = [line.split()[:2] for line in printed.splitlines()]
+  assert header == ["picture", "number"]
+  assert [name for name, _ in lines] == ["two.png", "four.png", "four.png"]
+  numbers = [number for _, number in lines]
+  assert [row["numbers"] for row in json.loads(as_json)] == [numbers[:1], numbers[1:]]
+  assert all(len(number) == 2 and number.isdigit() for number in numbers)
+  with Image.open(tmp_path / "seen.png") as image:
+    assert image.height > 300
 
 
 @pytest.mark.parametrize(
@@ -173,8 +200,8 @@ def test_the_figure_replaces_no_picture_of_a_folder(trained_run, tmp_path):
 
 
 def test_names_that_are_formulas_or_no_text(trained_run, tmp_path):
-  names = [b"a$x_$b.png", b"caf\xe9.png", b"a" * 300 + b".png"]
-  for name in names[:2]:
+  names = [b"a$x_$b.png", b"caf\xe9.png", b"\x1b[2J\nerror: x.png", b"a" * 300 + b".png"]
+  for name in names[:3]:
     (tmp_path / os.fsdecode(name)).write_bytes(saved(gray_picture(seven()), "PNG"))
   done = subprocess.run(
     processes.command(
@@ -189,6 +216,7 @@ def test_names_that_are_formulas_or_no_text(trained_run, tmp_path):
   )
   assert done.returncode == 1
   assert done.stderr.endswith(b".png cannot be read: File name too long\n")
+  assert rb"\x1b[2J\nerror: x.png  " in done.stdout and b"\x1b" not in done.stdout + done.stderr
   assert b"a$x_$b.png  " in done.stdout and rb"caf\udce9.png  " in done.stdout
   assert (tmp_path / "seen.png").stat().st_size > 1000
 
@@ -212,12 +240,14 @@ def test_a_run_on_images_that_may_be_unlike_mnists_gets_a_note(trained_run, tmp_
   workdir = tmp_path / "run"
   shutil.copytree(trained_run, workdir)
   facts = json.loads((workdir / "dataset.json").read_text())
-  (workdir / "dataset.json").write_text(json.dumps({**facts, "name": "scans"}))
+  facts = {**facts, "name": "scans", "stand_in_for": "mnist"}
+  (workdir / "dataset.json").write_text(json.dumps(facts))
   gray_picture(seven()).save(tmp_path / "a.png")
   done = processes.run(f"--workdir={workdir}", tmp_path / "a.png", module=PREDICT)
   assert done.returncode == 0
   assert done.stderr.startswith("note: pictures are made into images like MNIST's")
   assert "if those of scans are not like that" in done.stderr
+  assert "note: the net was trained on scans" in done.stderr
 
 
 def test_a_run_of_other_images(trained_run, tmp_path):

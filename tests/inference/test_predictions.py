@@ -25,13 +25,41 @@ from mnist_mlp.errors import UsageError
     np.random.default_rng(0).uniform(0, 255, (28, 28)),
     np.tile(np.linspace(120, 220, 300), (300, 1)),  # light from a side
     np.pad(np.full((3, 3), 255), 40),  # a dot
+    np.pad(np.full((600, 1), 100), ((2200, 2200), (1999, 2000))),  # vanishes when it is reduced
+    200 - 150 * np.exp(-(((np.indices((200, 200)) - 100) / 40) ** 2).sum(0)),  # a soft shadow
+    255 - np.hypot(*(np.indices((300, 300)) - 150)),  # light in the middle
   ],
-  ids=["black", "white", "1x1", "1x3000", "1x5", "7x1", "noise", "small noise", "light", "dot"],
+  ids=[
+    "black",
+    "white",
+    "1x1",
+    "1x3000",
+    "1x5",
+    "7x1",
+    "noise",
+    "small-noise",
+    "light",
+    "dot",
+    "hair",
+    "shadow",
+    "lamp",
+  ],
 )
 def test_no_ink(net, values):
   prepared = inference.prepare(Image.fromarray(np.uint8(np.clip(values, 0, 255))))
   assert prepared.pixels is None
   assert inference.classify(net, [prepared]) == [inference.Prediction(None, {}, "no ink")]
+
+
+@pytest.mark.parametrize("seed", [126, 254])
+def test_a_faint_line_that_thins_out_is_no_ink(seed):
+  """It is darker than noise, but no pixel of it is dark enough for a stroke."""
+  rng = np.random.default_rng(seed)
+  thickness, noise = int(rng.integers(1, 4)), rng.uniform(0, 9)
+  paper = rng.normal(210, noise, (int(rng.integers(60, 300)), int(rng.integers(100, 500))))
+  top, left = int(rng.integers(0, len(paper) - 4)), int(rng.integers(0, 40))
+  paper[top : top + thickness, left : left + int(rng.integers(20, 200))] -= rng.uniform(10, 60)
+  assert inference.prepare(Image.fromarray(np.uint8(np.clip(paper, 0, 255)))).pixels is None
 
 
 @pytest.mark.parametrize(
@@ -52,6 +80,48 @@ def test_what_has_not_the_shape_of_a_digit(net, ink, doubt):
   (prediction,) = inference.classify(net, [prepared])
   assert prediction.label in net.class_names
   assert prediction.note.startswith("probably no digit") and doubt in prediction.note
+
+
+def two_digits(axis):
+  blank = np.zeros((180, 140)) if axis else np.zeros((20, 140))
+  return gray_picture(np.concatenate([seven(), blank, seven()], axis))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_several_digits_in_a_picture_are_noticed(axis):
+  doubt = inference.prepare(two_digits(axis)).doubt
+  assert doubt == "there are 2 side by side or in lines (--several reads each)"
+
+
+@pytest.mark.parametrize("edge", [(slice(40, None), slice(None)), (slice(None), slice(50, None))])
+def test_strokes_at_the_edge_are_noticed(net, edge):
+  for cut, expected in ((edge, True), ((slice(None), slice(None)), False)):
+    prepared = inference.prepare(gray_picture(seven()[cut]))
+    (prediction,) = inference.classify(net, [prepared])
+    assert ("it touches the edge of the picture" in prediction.note) == expected
+
+
+@pytest.mark.parametrize("power", [0.5, 1, 2])
+@pytest.mark.parametrize("turns", range(4))
+def test_light_from_a_side_is_not_taken_for_a_digit_in_silence(net, power, turns):
+  light = np.rot90(np.tile(np.linspace(0, 1, 300) ** power, (260, 1)), turns)
+  prepared = inference.prepare(Image.fromarray(np.uint8(255 * light)))
+  (prediction,) = inference.classify(net, [prepared])
+  assert prediction.note
+
+
+def test_cautions(net):
+  def said(files="", **facts):
+    config = net.config.copy_and_resolve_references()
+    config.data.files = files
+    changed = {**net.facts, "name": "mnist", "stand_in_for": "", **facts}
+    return inference.cautions(dataclasses.replace(net, config=config, facts=changed))
+
+  assert said() == said(name="digits") == []
+  for other in (said(name="fashion_mnist"), said(files="my/mnist"), said(files="my/digits")):
+    assert len(other) == 1 and "do not trust what the net says" in other[0]
+  (stand_in,) = said(name="digits", stand_in_for="mnist")
+  assert "was trained on digits" in stand_in and "stood in for mnist" in stand_in
 
 
 def test_a_net_that_does_not_know_says_so(net):

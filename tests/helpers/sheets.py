@@ -4,6 +4,19 @@ import numpy as np
 from handwriting import stroke_mask
 from PIL import Image
 from scipy import ndimage
+from sklearn.datasets import load_digits
+
+
+def digits(count):
+  """Returns real digits, one of each class in turn, uint8 [N, 28, 28], light on black."""
+  source = load_digits()
+  images = [source.images[source.target == index % 10][index // 10] for index in range(count)]
+  return np.stack([_enlarged(np.uint8(15 * image)) for image in images])
+
+
+def _enlarged(image):
+  large = Image.fromarray(image).resize((20, 20), Image.Resampling.BICUBIC)
+  return np.pad(np.asarray(large), 4)
 
 
 def paper(height, width):
@@ -12,8 +25,8 @@ def paper(height, width):
 
 
 def write(page, image, rng, middle, size, pen=0.09):
-  """Writes a digit, uint8 [28, 28], about a place (row, column)."""
-  ink = stroke_mask(image, size, pen, rng.uniform(-6, 6))
+  """Writes a digit, uint8 [28, 28], about a place (row, column); with an rng, not quite upright."""
+  ink = stroke_mask(image, size, pen, rng.uniform(-6, 6) if rng else 0.0)
   top, left = (round(m - side / 2) for m, side in zip(middle, ink.shape, strict=True))
   place = page[top : top + ink.shape[0], left : left + ink.shape[1]]
   np.maximum(place, ink[: place.shape[0], : place.shape[1]], out=place)

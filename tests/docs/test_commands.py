@@ -19,39 +19,20 @@ from concurrent import futures
 from pathlib import Path
 
 import commands
-import handwriting
-import numpy as np
+import predicting
 import processes
 import pytest
 import tensorboard_server
+from commands import RUN, SHORT, shell
 from PIL import Image
 
 from mnist_mlp import config, data
 
 ROOT = processes.ROOT
-SHORT = (
-  "--config.data.name=digits --config.data.validation_examples=200 "
-  "--config.num_epochs=1 --config.batch_size=64"
-)
-RUN = "python -m mnist_mlp.main --config=configs/adam.py"
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
 
 
 # What is done with a command, in the folder of its section.
-
-
-def shell(command, timeout=200, **variables):
-  done = subprocess.run(
-    ["bash", "-c", command],
-    env={**os.environ, **variables},
-    capture_output=True,
-    text=True,
-    timeout=timeout,
-    stdin=subprocess.DEVNULL,
-  )
-  assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
-  assert "Traceback" not in done.stderr, done.stderr
-  return done.stdout
 
 
 def check_extras(command):
@@ -124,21 +105,6 @@ def execute(program):
   Path("program.py").write_text(program.replace("c.num_epochs = 2.0", shorter))
   shell(f"{shlex.quote(sys.executable)} program.py")
   assert json.loads(Path("runs/mine/result.json").read_text())["epochs"] == 1
-
-
-def predict(command):
-  shell(f"{RUN} {SHORT} --workdir=runs/adam")
-  options = config.default().data
-  options.update(name="digits", validation_examples=0)
-  images, rng = data.load(options).test.images[..., 0], np.random.default_rng(0)
-  Path("photo.jpg").write_bytes(handwriting.photograph(images[0], rng))
-  Path("scans").mkdir()
-  for i in (1, 2):
-    handwriting.drawing(images[i], rng).save(f"scans/{i}.png")
-  output = shell(command)
-  for name in ("photo.jpg", "scans/1.png", "scans/2.png"):
-    assert re.search(rf"^{name} +\d", output, re.MULTILINE), output
-  assert Path("seen.png").read_bytes().startswith(b"\x89PNG")
 
 
 def evaluate(command):
@@ -243,7 +209,10 @@ KNOWN = {
     )
   ],
   ("README.md", "Using a trained net"): [
-    ("python -m mnist_mlp.predict --workdir=runs/adam photo.jpg scans/ --show=seen.png", predict),
+    (
+      "python -m mnist_mlp.predict --workdir=runs/adam photo.jpg scans/ --show=seen.png",
+      predicting.predict,
+    ),
     ("python -m mnist_mlp.evaluate --workdir=runs/adam", evaluate),
   ],
   ("README.md", "Sweeps"): [
@@ -292,6 +261,17 @@ KNOWN = {
   ("docs/performance_details.md", "Where the time of a step goes"): [
     (f"{RUN} --config.model.dropout=0 --profile", train_and_trace)
   ],
+  ("docs/pictures.md", ""): [
+    (
+      "python -m mnist_mlp.predict --workdir=runs/adam photo.jpg scans/ --json",
+      predicting.predict_as_json,
+    ),
+    (
+      "python -m mnist_mlp.predict --workdir=runs/adam --several form.png --show=digits.png",
+      predicting.read_form,
+    ),
+  ],
+  ("docs/pictures.md", "What is read"): [("pip install -e '.[heif]'", check_extras)],
   ("docs/results.md", ""): [
     ("python scripts/recipes.py --recipes=quick --seeds=0:5 --update", ask_for_help)
   ],

@@ -1,6 +1,14 @@
-"""The commands that a Markdown page shows."""
+"""The commands that a Markdown page shows, and a shell that runs them."""
 
+import os
 import re
+import subprocess
+
+SHORT = (
+  "--config.data.name=digits --config.data.validation_examples=200 "
+  "--config.num_epochs=1 --config.batch_size=64"
+)
+RUN = "python -m mnist_mlp.main --config=configs/adam.py"
 
 INLINE = ("pip ", "python ", "pytest", "tensorboard ", "ray ", "ruff ", "git ", ".ci/run")
 
@@ -33,3 +41,17 @@ def sections_of(page):
     if commands:
       sections[heading] = [re.sub(r" {2,}", " ", c) if "\n" not in c else c for c in commands]
   return sections
+
+
+def shell(command, timeout=200, **variables):
+  done = subprocess.run(
+    ["bash", "-c", command],
+    env={**os.environ, **variables},
+    capture_output=True,
+    text=True,
+    timeout=timeout,
+    stdin=subprocess.DEVNULL,
+  )
+  assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
+  assert "Traceback" not in done.stderr, done.stderr
+  return done.stdout

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 from scipy import ndimage
+from scipy.sparse import csgraph
 
 from mnist_mlp.inference.geometry import (
   EVERYWHERE,
@@ -16,6 +17,7 @@ from mnist_mlp.inference.geometry import (
 from mnist_mlp.inference.ink import LEAST_SIDE, Ink
 
 _LEAST_MASS = 0.03  # A piece with a smaller share of the heaviest piece's ink is dirt.
+_MOST_STROKES = 1500  # in a picture
 _TALL = 0.5  # A piece of at least this share of the usual height is a digit, or most of one.
 _SAME_COLUMNS = 0.25  # Pieces that share more of the narrower one's columns are of one digit.
 _NEAR_ROWS = 0.1  # Pieces of one digit lie no farther above each other, in heights of the lower.
@@ -34,8 +36,9 @@ class Pieces:
 
   @property
   def strokes(self) -> np.ndarray:
-    """The numbers of the pieces that are strokes, rather than dirt."""
-    return 1 + np.flatnonzero(self.mass >= _LEAST_MASS * self.mass.max(initial=1e-9))
+    """The numbers of the pieces that are strokes, rather than dirt; of many, the heaviest."""
+    found = np.flatnonzero(self.mass >= _LEAST_MASS * self.mass.max(initial=1e-9))
+    return 1 + np.sort(found[np.argsort(-self.mass[found], kind="stable")[:_MOST_STROKES]])
 
   def box(self, number: int) -> Box:
     """Returns the box around a piece."""
@@ -95,88 +98,93 @@ def lines_of_digits(pieces: Pieces) -> tuple[list[list[list[int]]], list[int]]:
   Raises:
     NoInkError: there are no strokes.
   """
-  numbers = pieces.strokes.tolist()
-  if not numbers:
+  strokes = pieces.strokes
+  if not len(strokes):
     raise NoInkError("no strokes")
-  usual = _usual_height(pieces, numbers)
-  tall = [n for n in numbers if height_of(pieces.box(n)) >= _TALL * usual]
-  digits: list[list[int]] = []
-  for number in sorted(tall, key=lambda n: pieces.box(n)[1].start):
-    same = [d for d in digits if any(_overlap(pieces, number, other) for other in d)]
-    for each in same:
-      digits.remove(each)
-    digits.append([number, *(n for each in same for n in each)])
-  marks = []
-  for number in set(numbers) - set(tall):
-    near = [digit for digit in digits if _belongs(pieces, number, digit, _REACH * usual)]
-    if near:
-      near[0].append(number)
-    else:
-      marks.append(number)
-  for cluster in _clusters(pieces, marks, _CLOSE * usual):
-    if height_of(union([pieces.box(n) for n in cluster])) >= _TALL * usual:
-      digits.append(cluster)
-      marks = [n for n in marks if n not in cluster]
-  return _in_lines(pieces, digits), marks
+  usual = _usual_height(pieces, strokes)
+  is_tall = np.array([height_of(pieces.box(n)) >= _TALL * usual for n in strokes])
+  tall, small = strokes[is_tall], strokes[~is_tall]
+  rows, columns = _shared(_corners(pieces, tall), _corners(pieces, tall))
+  digits = _groups(tall, (columns > _SAME_COLUMNS) & (rows > -_NEAR_ROWS))
+  whole = _array([union([pieces.box(n) for n in digit]) for digit in digits])
+  # A small piece belongs to a digit that it lies above, in or below.
+  columns = _shared(_corners(pieces, small), whole)[1]
+  distance = _distance(_corners(pieces, small), whole)
+  belongs = (columns > _SAME_COLUMNS) & (distance <= _REACH * usual)
+  for number, fits in zip(small.tolist(), belongs, strict=True):
+    if fits.any():
+      digits[fits.argmax()].append(number)
+  marks = small[~belongs.any(1)]
+  left = []
+  close = _distance(_corners(pieces, marks), _corners(pieces, marks)) <= _CLOSE * usual
+  for group in _groups(marks, close):
+    is_digit = height_of(union([pieces.box(n) for n in group])) >= _TALL * usual
+    digits.append(group) if is_digit else left.extend(group)
+  return _in_lines(pieces, digits), left
 
 
-def _usual_height(pieces: Pieces, numbers: list[int]) -> float:
+def _usual_height(pieces: Pieces, numbers: np.ndarray) -> float:
   """Returns the height that half of the ink reaches."""
   heights = np.array([height_of(pieces.box(n)) for n in numbers])
   order = np.argsort(heights)
-  mass = pieces.mass[np.array(numbers)[order] - 1].cumsum()
+  mass = pieces.mass[numbers[order] - 1].cumsum()
   return float(heights[order][np.searchsorted(mass, mass[-1] / 2)])
 
 
-def _overlap(pieces: Pieces, a: int, b: int) -> bool:
-  """Returns whether two tall pieces are of one digit."""
-  rows, columns = (_shared(*pair) for pair in zip(pieces.box(a), pieces.box(b), strict=True))
-  return columns > _SAME_COLUMNS and rows > -_NEAR_ROWS
+def _groups(numbers: np.ndarray, pairs: np.ndarray) -> list[list[int]]:
+  """Returns the numbers in groups that pairs, bool [N, N], connect."""
+  count, labels = csgraph.connected_components(pairs, directed=False)
+  return [numbers[labels == label].tolist() for label in range(count)]
 
 
-def _belongs(pieces: Pieces, number: int, digit: list[int], reach: float) -> bool:
-  """Returns whether a small piece lies above, in or below a digit, at most `reach` pixels away."""
-  where, whole = pieces.box(number), union([pieces.box(n) for n in digit])
-  return _shared(where[1], whole[1]) > _SAME_COLUMNS and _distance(where, whole) <= reach
+def _corners(pieces: Pieces, numbers: np.ndarray) -> np.ndarray:
+  return _array([pieces.box(number) for number in numbers])
 
 
-def _clusters(pieces: Pieces, numbers: list[int], reach: float) -> list[list[int]]:
-  """Returns the pieces in groups, whose members lie at most `reach` pixels from another one."""
-  clusters: list[list[int]] = []
-  for number in numbers:
-    where = pieces.box(number)
-    near = [c for c in clusters if min(_distance(where, pieces.box(n)) for n in c) <= reach]
-    clusters = [c for c in clusters if c not in near]
-    clusters.append([number, *(n for cluster in near for n in cluster)])
-  return clusters
+def _array(boxes: list[Box]) -> np.ndarray:
+  """Returns boxes as int [N, 2, 2]: rows and columns, start and stop."""
+  corners = [[(part.start, part.stop) for part in where] for where in boxes]
+  return np.array(corners, int).reshape(-1, 2, 2)
 
 
-def _shared(a: slice, b: slice) -> float:
-  """Returns the share of the shorter one that lies in the other; below 0, how far apart."""
-  shorter = min(a.stop - a.start, b.stop - b.start)
-  return (min(a.stop, b.stop) - max(a.start, b.start)) / shorter
+def _gaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """Returns the gaps in rows and in columns between boxes [N, 2, 2] and [M, 2, 2]: int [2, N, M].
+
+  Below 0, a gap is the number of rows or columns that two boxes share.
+  """
+  a, b = a[:, None], b[None]
+  gaps = np.maximum(a[..., 0], b[..., 0]) - np.minimum(a[..., 1], b[..., 1])
+  return np.moveaxis(gaps, -1, 0)
 
 
-def _distance(a: Box, b: Box) -> float:
-  """Returns the distance of two boxes in pixels, 0 if they overlap."""
-  gaps = [max(p.start - q.stop, q.start - p.stop, 0) for p, q in zip(a, b, strict=True)]
-  return float(np.hypot(*gaps))
+def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """Returns which share of the shorter one's rows and columns two boxes share, [2, N, M].
+
+  Below 0, it is the gap between them.
+  """
+  lengths = np.minimum((a[..., 1] - a[..., 0])[:, None], (b[..., 1] - b[..., 0])[None])
+  return -_gaps(a, b) / np.moveaxis(lengths, -1, 0)
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  """Returns the distances between boxes in pixels, [N, M], 0 where they overlap."""
+  return np.hypot(*np.maximum(_gaps(a, b), 0))
 
 
 def _in_lines(pieces: Pieces, digits: list[list[int]]) -> list[list[list[int]]]:
   """Returns digits, in which order they are, by lines."""
-  lines: list[list[list[int]]] = []
-  where = {id(digit): union([pieces.box(n) for n in digit]) for digit in digits}
-  for digit in sorted(digits, key=lambda d: where[id(d)][1].start):
-    rows = where[id(digit)][0]
+  where = _array([union([pieces.box(n) for n in digit]) for digit in digits])
+  lines: list[list[int]] = []
+  for index in np.argsort(where[:, 1, 0], kind="stable").tolist():
     # Lines may rise or fall a little: the digit to the left counts, not the whole line.
-    fits = [(_shared(rows, where[id(line[-1])][0]), line) for line in lines]
-    share, line = max(fits, key=lambda fit: fit[0], default=(0.0, []))
-    if share >= _SAME_ROW:
-      line.append(digit)
+    last = [line[-1] for line in lines]
+    shares = _shared(where[[index]], where[last])[0, 0]
+    if shares.max(initial=0) >= _SAME_ROW:
+      lines[shares.argmax()].append(index)
     else:
-      lines.append([digit])
-  return sorted(lines, key=lambda line: np.mean([where[id(d)][0].start for d in line]))
+      lines.append([index])
+  lines.sort(key=lambda line: where[line, 0, 0].mean())
+  return [[digits[index] for index in line] for line in lines]
 
 
 def union(boxes: list[Box]) -> Box:

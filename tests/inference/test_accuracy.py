@@ -4,10 +4,12 @@ import io
 
 import numpy as np
 import pytest
+import sheets
 from handwriting import drawing, photograph
 from PIL import Image
 
 from mnist_mlp import inference
+from mnist_mlp.inference import readings
 from mnist_mlp.inference.geometry import box
 
 
@@ -89,3 +91,42 @@ def test_photographs_of_handwriting(net, mnist_files, handwriting_files):
   assert len(paths) == 7
   pictures = [inference.load_picture(path) for path in paths]
   assert right(net, pictures, [path.name[0] for path in paths]) == 1
+
+
+LINED = {
+  "ruled": lambda page: sheets.rule(page, 55, margin=40),
+  "squared": lambda page: sheets.rule(page, 40, squared=True),
+  "framed": lambda page: sheets.frame(page, (60, 50, 240, 210)),
+}
+
+
+@pytest.mark.parametrize("name", LINED)
+def test_digits_on_ruled_paper_and_in_frames(net, mnist_test, name):
+  rng, prepared = np.random.default_rng(4), []
+  images, labels = mnist_test.images[:40, :, :, 0], mnist_test.labels[:40].astype(str)
+  for image in images:
+    page = sheets.paper(300, 260)
+    sheets.write(page, image, rng, np.array([150, 130]) + rng.integers(-15, 16, 2), 110)
+    LINED[name](page)
+    prepared.append(inference.prepare(sheets.scanned(page, rng, rng.uniform(-2, 2))))
+  predictions = inference.classify(net, prepared)
+  assert np.mean([p.label == label for p, label in zip(predictions, labels, strict=True)]) >= 0.93
+  assert all("left out" in prediction.note for prediction in predictions)
+
+
+@pytest.mark.parametrize("boxes", [False, True])
+def test_forms_of_many_digits(net, mnist_test, boxes):
+  rng, cell = np.random.default_rng(5), 80
+  chosen = rng.choice(mnist_test.num_examples, (6, 8))
+  page = sheets.paper(cell * 6 + 80, cell * 8 + 80)
+  for (row, column), index in np.ndenumerate(chosen):
+    top, left = 40 + cell * row, 40 + cell * column
+    image = mnist_test.images[index, :, :, 0]
+    sheets.write(page, image, rng, (top + 40, left + 40), rng.integers(40, 55))
+    if boxes:
+      sheets.frame(page, (top - 2, left - 2, top + cell + 2, left + cell + 2))
+  found = readings.sheet_of("form", sheets.scanned(page, rng, 1.0))
+  (reading,) = readings.read_sheets(net, [found])
+  labels = [[prediction.label for prediction in line] for line in reading.lines]
+  assert [len(line) for line in labels] == [8] * 6
+  assert np.mean(np.array(labels) == mnist_test.labels[chosen].astype(str)) >= 0.9

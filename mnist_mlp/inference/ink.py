@@ -107,7 +107,19 @@ def _paper(gray: np.ndarray) -> np.ndarray:
   """
   scale = min(1.0, _PAPER_SIDE / max(gray.shape))
   small = rescale(gray, scale, Image.Resampling.BOX)
-  window = [2 * (2 * side // 5) + 1 for side in small.shape]
-  paper = ndimage.median_filter(small, size=window, mode="nearest")
-  height, width = gray.shape
-  return resize(paper, (height, width), Image.Resampling.BILINEAR)
+  margins = [2 * side // 5 for side in small.shape]
+  around = _continued(small, margins)
+  window = [2 * margin + 1 for margin in margins]
+  (top, left), (height, width) = margins, small.shape
+  paper = ndimage.median_filter(around, size=window)[top : top + height, left : left + width]
+  if min(height, width) == 1:
+    return resize(paper, gray.shape, Image.Resampling.BILINEAR)
+  larger = Image.fromarray(_continued(paper, [1, 1]))
+  inside = (1, 1, width + 1, height + 1)
+  return np.asarray(larger.resize(gray.shape[::-1], Image.Resampling.BILINEAR, inside))
+
+
+def _continued(brightness: np.ndarray, margins: list[int]) -> np.ndarray:
+  """Returns an array [H, W] with margins, in which light goes on changing as it does inside."""
+  widths = [(margin, margin) for margin in margins]
+  return np.pad(brightness, widths, mode="reflect", reflect_type="odd")

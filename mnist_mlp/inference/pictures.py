@@ -25,7 +25,7 @@ _MOST_PIECES = 6  # strokes that do not touch
 # What fades more slowly is light: the change of ink from pixel to pixel at the edges of strokes,
 # times the longer side of the digit, and, at the picture's edge, times the strokes' thickness.
 LEAST_STEEPNESS = 5.0
-_LEAST_STEEPNESS_AT_EDGE = 0.9
+_LEAST_STEEPNESS_AT_EDGE = 1.5
 
 
 class Prepared(NamedTuple):

@@ -1,5 +1,7 @@
 """Pictures of several digits: which digits are found, in which order."""
 
+import itertools
+
 import numpy as np
 import pytest
 import sheets
@@ -113,3 +115,23 @@ def test_the_table_below_the_paper_is_no_digit():
 def test_no_ink(values):
   page = prepare_page(Image.fromarray(np.uint8(np.clip(values, 0, 255))))
   assert page.lines == [] and page.remarks == ()
+
+
+def test_uneven_writing_is_one_number():
+  page = sheets.paper(150, 320)
+  for left, image in zip((60, 108, 190, 238), DIGITS[2:6], strict=True):
+    sheets.write(page, image, None, (75, left), 52)
+  (line,) = prepare_page(sheets.scanned(page, np.random.default_rng(0))).lines
+  gaps = [b.where[1].start - a.where[1].stop for a, b in itertools.pairwise(line)]
+  assert max(gaps) > 2.5 * np.median(gaps)
+  assert not any(digit.spaced for digit in line)
+
+
+def test_a_digit_in_small_pieces_is_found():
+  picture = np.array(sheet(1, 4))
+  middle = MARGIN + CELL // 2
+  picture[middle - 4 : middle + 4, MARGIN + 2 * CELL : MARGIN + 3 * CELL] = picture[0, 0]
+  page = prepare_page(Image.fromarray(picture))
+  assert [len(line) for line in page.lines] == [4] and page.remarks == ()
+  rows = page.lines[0][2].where[0]
+  assert rows.start < middle - 10 and rows.stop > middle + 10

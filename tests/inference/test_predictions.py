@@ -101,13 +101,24 @@ def test_strokes_at_the_edge_are_noticed(net, edge):
     assert ("it touches the edge of the picture" in prediction.note) == expected
 
 
-@pytest.mark.parametrize("power", [0.5, 1, 2])
+def light_from_a_side(slant, power, turns):
+  y, x = np.indices((260, 300)) / 300
+  light = np.rot90((x + slant * y) ** power, turns)
+  return inference.prepare(Image.fromarray(np.uint8(255 * light / light.max())))
+
+
 @pytest.mark.parametrize("turns", range(4))
-def test_light_from_a_side_is_not_taken_for_a_digit_in_silence(net, power, turns):
-  light = np.rot90(np.tile(np.linspace(0, 1, 300) ** power, (260, 1)), turns)
-  prepared = inference.prepare(Image.fromarray(np.uint8(255 * light)))
+@pytest.mark.parametrize("slant", [0.0, 0.3, 0.7])
+def test_light_from_a_side_is_no_ink(slant, turns):
+  assert light_from_a_side(slant, 1, turns).pixels is None
+
+
+@pytest.mark.parametrize(("slant", "power"), [(0.0, 0.5), (0.7, 2)])
+def test_uneven_light_from_a_side_is_doubted(net, slant, power):
+  prepared = light_from_a_side(slant, power, 0)
   (prediction,) = inference.classify(net, [prepared])
-  assert prediction.note
+  assert "touches the edge" in prediction.note
+  assert power < 1 or prepared.doubt == "it fades like light from a side"
 
 
 def test_cautions(net):

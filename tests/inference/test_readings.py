@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import sheets
+from handwriting import gray_picture, seven
 
 from mnist_mlp import inference
 from mnist_mlp.inference import readings
@@ -66,6 +67,19 @@ def test_what_a_net_says_of_digits_in_lines_is_what_it_says_of_each(net, sheet):
   assert cut_out[5].name == "line 2, digit 2" and cut_out[5].image.height == pytest.approx(
     90, abs=9
   )
+
+
+def test_what_was_left_out_is_said_once_a_picture(net, sheet):
+  lined = sheet._replace(page=sheet.page._replace(remarks=("ruled lines were left out",)))
+  found = readings.read_sheets(net, [lined, lined])
+  assert readings.table(found).count("ruled lines were left out") == 2
+
+
+def test_boxes_are_in_pixels_of_the_picture(net):
+  ink = np.pad(seven(400, 300), 900)
+  picture = readings.sheet_of("a.png", gray_picture(ink))
+  (row,) = readings.to_json(readings.read_sheets(net, [picture]), [])
+  assert row["lines"][0][0]["box"] == pytest.approx([940, 940, 1240, 1340], abs=4)
 
 
 def test_classes_with_long_names_are_separated(net, sheet):

@@ -7,9 +7,13 @@ import processes
 import pytest
 import sweeping
 
+from mnist_mlp.run.checkpoint import Checkpoints
+from mnist_mlp.run.console import Console
 from mnist_mlp.sweeps import engines, leaderboard
 from mnist_mlp.sweeps.member import Member
 from mnist_mlp.sweeps.plan import Options
+from mnist_mlp.sweeps.population import Manner
+from mnist_mlp.sweeps.training import train_to
 
 
 @pytest.mark.slow
@@ -44,6 +48,25 @@ def test_a_sweep_interrupted_by_sigterm_says_so_and_is_saved(swept, tmp_path, di
   assert "Traceback" not in said
   (population,) = (own / "populations").iterdir()
   assert list(population.glob("checkpoints/[0-9]*"))
+
+
+def test_members_have_their_rows_back_from_the_checkpoint_of_their_population(points, tmp_path):
+  sweep, _ = sweeping.open_sweep(points[:2], tmp_path)
+  (population,) = sweep.populations(sweep.members, 2)
+  manner = Manner(Console(quiet=True), save_every=0.0)
+  train_to(population, 1 / 3, manner)
+  before = [member.folder.metrics() for member in sweep.members]
+  assert [[row["step"] for row in rows] for rows in before] == [[24], [24]]
+  files = [member.folder.path / "metrics.jsonl" for member in sweep.members]
+  files[0].unlink()
+  files[1].write_text("[]")
+  (again,) = sweep.populations(sweep.members, 2)
+  train_to(again, 1.0, manner)
+  for member, rows in zip(sweep.members, before, strict=True):
+    assert [row["step"] for row in member.folder.metrics()] == [24, 48, 72]
+    assert member.folder.metrics()[:1] == rows
+    about = Checkpoints(member.folder.path / "checkpoints").about(72)
+    assert about["rows"] == member.folder.metrics()
 
 
 def test_a_population_that_diverged_ends_at_once(tmp_path, digits_dir):

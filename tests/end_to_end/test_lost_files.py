@@ -7,8 +7,8 @@ import os
 import shutil
 
 import pytest
-import small
-from training_runs import last_digest, read_result
+from lost_runs import config_of, outcome, same
+from training_runs import read_result
 
 from mnist_mlp.errors import UserError
 from mnist_mlp.inference import load_run
@@ -22,22 +22,14 @@ DAMAGES = {
   "a flipped bit": lambda path: path.write_bytes(flipped(path.read_bytes())),
   **{text: lambda path, text=text: path.write_text(text) for text in ("{}", "[]", "3", '"x"')},
 }
+FAST = ("gone", "half", "{}")
+MARKED = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in DAMAGES]
 FILES = ("config.json", "dataset.json", "environment.json", "metrics.jsonl", "result.json")
 
 
 def flipped(content):
   middle = len(content) // 2
   return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-
-
-def config_of(digits_dir):
-  return small.config_of(
-    data__name="digits",
-    data__data_dir=str(digits_dir),
-    data__validation_examples=100,
-    num_steps=24,
-    eval_every_steps=6,
-  )
 
 
 @pytest.fixture(scope="module")
@@ -57,28 +49,7 @@ def begun(finished):
   return workdir
 
 
-def outcome(config, workdir):
-  """Trains on; returns the sentence with which that ended, or '' if it came to its end."""
-  try:
-    train_and_evaluate(config, workdir)
-  except UserError as error:
-    return str(error)
-  return ""
-
-
-def same(workdir, finished):
-  """Returns whether a run has come to the same end as the undisturbed one."""
-  return (
-    last_digest(workdir) == last_digest(finished)
-    and (workdir / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
-    and all(
-      read_result(workdir)[name] == read_result(finished)[name]
-      for name in ("test", "validation", "train", "best_validation", "dataset")
-    )
-  )
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", MARKED)
 @pytest.mark.parametrize("name", FILES[:-1])
 def test_a_begun_run_comes_to_the_same_end_or_says_why_not(
   begun, finished, digits_dir, tmp_path, name, damage
@@ -93,7 +64,7 @@ def test_a_begun_run_comes_to_the_same_end_or_says_why_not(
     assert same(workdir, finished)
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", MARKED)
 def test_a_finished_run_says_what_is_wrong_with_its_result(finished, digits_dir, tmp_path, damage):
   workdir = shutil.copytree(finished, tmp_path / "run")
   DAMAGES[damage](workdir / "result.json")

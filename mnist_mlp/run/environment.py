@@ -1,13 +1,16 @@
 """The process around a run: stop signals, the compilation cache, versions and devices."""
 
 import atexit
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
 import math
 import os
 import platform
+import resource
 import signal
+import sys
 import threading
 import time
 import tomllib
@@ -134,6 +137,13 @@ def check_jax() -> None:
       f"JAX_PLATFORMS is {platforms!r}, but there is no such device to compute on ({reason}); "
       "unset the variable, so that JAX chooses"
     ) from error
+def open_files() -> int:
+  """Raises the number of files that this process may have open as far as it may; returns it."""
+  soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+  with contextlib.suppress(OSError, ValueError):  # On macOS the kernel's own limit is lower.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft = hard
+  return soft if soft != resource.RLIM_INFINITY else sys.maxsize
 
 
 def free_programs() -> None:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from mnist_mlp.run import environment
 from mnist_mlp.run.console import Console
 from mnist_mlp.sweeps.points import Point
 from mnist_mlp.sweeps.population import Manner, Population
@@ -60,6 +61,7 @@ class Plan:
       console: for the population as a whole.
       saved: is called with a checkpoint's step, once the checkpoint is on disk.
     """
+    environment.open_files()
     population = sweep.population(*self.populations[index])
     sweep.make_room_for(population.group)
     train_to(population, self.share, Manner(console, self.save_every, saved))

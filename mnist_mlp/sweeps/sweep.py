@@ -22,6 +22,9 @@ from mnist_mlp.sweeps.member import UNFINISHED, Member
 from mnist_mlp.sweeps.points import Point
 from mnist_mlp.sweeps.population import Population
 
+_FILES = 2  # that a member has open while it trains: its lock and its events
+_OTHER_FILES = 150  # of libraries, data and checkpoints
+
 
 class Sweep:
   """All points of a sweep."""
@@ -137,8 +140,9 @@ class Sweep:
   def _split(self, members: Sequence[Member], largest: int) -> list[Population]:
     group = self.group(members[0])
     # Half of the memory, because the need is an estimate.
-    fitting = max(1, int(free_bytes() / 2 / group.bytes_per_member))
-    size = math.ceil(len(members) / math.ceil(len(members) / (largest or fitting)))
+    fitting = int(free_bytes() / 2 / group.bytes_per_member)
+    most = max(1, min(largest or fitting, _openable()))
+    size = math.ceil(len(members) / math.ceil(len(members) / most))
     parts = [members[start : start + size] for start in range(0, len(members), size)]
     return [Population(self._path(part), group, list(part)) for part in parts]
 
@@ -153,6 +157,11 @@ def alike(members: Iterable[Member], key: Callable[[ConfigDict], str]) -> list[l
   for member in members:
     lists.setdefault(key(member.config), []).append(member)
   return list(lists.values())
+
+
+def _openable() -> int:
+  """Returns how many members may have their files open in this process."""
+  return (environment.open_files() - _OTHER_FILES) // _FILES
 
 
 def _data_key(member: Member) -> str:

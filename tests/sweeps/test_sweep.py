@@ -1,5 +1,6 @@
 """All points of a sweep: in which populations they train."""
 
+import processes
 import pytest
 import sweeping
 
@@ -21,6 +22,30 @@ def test_memory_splits_a_group_into_equal_populations(points, tmp_path, monkeypa
   monkeypatch.setattr(sweep_lib, "free_bytes", lambda: 2 * 3 * group.bytes_per_member)
   assert sizes(sweep.populations(sweep.members[:5], 0)) == [3, 2]
   assert sizes(sweep.populations(sweep.members, 2)) == [2, 2, 1, 1]
+
+
+FEW_FILES = """
+import resource, sys
+import sweeping
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 190))
+points = sweeping.load(Path(sys.argv[1]), sys.argv[2])
+_, rows = sweeping.train(points, Path(sys.argv[3]))
+assert resource.getrlimit(resource.RLIMIT_NOFILE) == (190, 190)
+finished = [row for row in rows if row["status"] == "finished"]
+print(len(finished), sorted({row["population"] for row in finished}))
+"""
+
+
+def test_populations_are_no_larger_than_the_limit_of_open_files(tmp_path, digits_dir):
+  path = sweeping.sweep_file(
+    tmp_path,
+    "def sweep():\n  return sweeps.grid({'seed': range(50)})",
+    "c.model.features, c.num_steps = (), 2",
+  )
+  done = processes.python(FEW_FILES, path, digits_dir, tmp_path / "w")
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.splitlines()[-1] == "50 [16, 17]"
 
 
 def test_groups_and_data_are_made_once(points, tmp_path):

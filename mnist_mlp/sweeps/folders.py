@@ -27,10 +27,16 @@ class Folders(NamedTuple):
   held: Mapping[str, ConfigDict | None]  # configs by the names of folders; None cannot be read
 
   def check(self, folder: Path, points: Sequence[Point]) -> None:
-    """Raises a UsageError if the folder is that of a run, or that of another sweep."""
+    """Raises a UsageError if the folder is that of a run, of several, or of another sweep."""
     if (folder / "config.json").exists():
       raise UsageError(
         f"the workdir {folder} holds a run, not a sweep; give the sweep another --workdir"
+      )
+    inside = next(folder.glob("*/config.json"), None)
+    if inside and not (folder / "members").exists():
+      raise UsageError(
+        f"the workdir {folder} holds runs, among them {inside.parent.name}; give the sweep a "
+        "--workdir of its own"
       )
     if not self.held or len(self.left) < len(self.held):
       return

@@ -3,11 +3,19 @@
 import sys
 from pathlib import Path
 
-from mnist_mlp import config, sweeps, train
+import processes
+from etils import epy
+
+from mnist_mlp import config, train
 from mnist_mlp.run.console import Console
-from mnist_mlp.sweeps import engines
-from mnist_mlp.sweeps.plan import Options
-from mnist_mlp.sweeps.sweep import Sweep
+
+with epy.lazy_imports():  # A fork may have no sweeps.
+  from mnist_mlp import sweeps
+  from mnist_mlp.sweeps import engines, plan
+  from mnist_mlp.sweeps import sweep as sweep_lib
+
+# What one run compiles takes some 280 maps and 20 MB. Between two sizes lies at least half a run.
+MAPS, MEGABYTES = 30, 5
 
 
 def config_of(width, data_dir):
@@ -38,9 +46,25 @@ def in_a_sweep(data_dir, folder, count):
     points = sweeps.check(
       [{"model.features": (first + i,)} for i in range(count // 2)], config_of(1, data_dir)
     )
-    sweep = Sweep(points, Path(folder) / name, Console())
+    sweep = sweep_lib.Sweep(points, Path(folder) / name, Console())
     sweep.console.line = lambda line: print("size", *size(), flush=True)
-    engines.run(sweep, sweep.members, Options(engine="vmap"))
+    engines.run(sweep, sweep.members, plan.Options(engine="vmap"))
+
+
+def check(kind, count, digits_dir, folder):
+  """Asserts that a process that trains so many nets does not grow."""
+  code = f"import runpy; runpy.run_path({__file__!r}, run_name='__main__')"
+  done = processes.python(code, kind, digits_dir, folder, count, timeout=3000)
+  assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+  lines = [line.split() for line in done.stdout.splitlines() if line.startswith("size ")]
+  found = [(int(maps), int(megabytes)) for _, maps, megabytes in lines]
+  assert len(found) >= count
+  half = len(found) // 2
+  (maps, megabytes), (more_maps, more) = (
+    map(max, zip(*part, strict=True)) for part in (found[:half], found[half:])
+  )
+  assert more_maps - maps < MAPS * half, found
+  assert more - megabytes < MEGABYTES * half, found
 
 
 if __name__ == "__main__":

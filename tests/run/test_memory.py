@@ -3,7 +3,7 @@
 import time
 
 import jax
-import processes
+import limited
 import pytest
 import small
 
@@ -59,55 +59,15 @@ def test_only_errors_of_a_full_memory_are_reworded():
     raise ValueError("out of memory")
 
 
-# Ends a process that hangs. The memory that its program may take is bounded once JAX has started.
-LIMITED = """
-import faulthandler, resource, runpy, sys
-from pathlib import Path
-faulthandler.dump_traceback_later(150, exit=True)
-import jax
-jax.jit(lambda x: x + 1)(1.0).block_until_ready()
-used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-limit = used + int(sys.argv.pop(1))
-resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-runpy.run_module(sys.argv.pop(1), run_name="__main__")
-"""
-
-
-def train(module, megabytes, digits_dir, folder, *arguments):
-  return processes.python(
-    LIMITED,
-    megabytes * 2**20,
-    module,
-    "--config=configs/sweep_seeds.py",
-    "--config.data.name=digits",
-    f"--config.data.data_dir={digits_dir}",
-    "--config.num_steps=3",
-    "--config.data.validation_examples=300",
-    f"--workdir={folder}",
-    *arguments,
-  )
-
-
-def check_one_sentence(done):
-  assert done.returncode == 1, done.stdout + done.stderr
-  assert "error: the memory is full (" in done.stderr, done.stderr
-  assert "Traceback" not in done.stderr
-  assert "lower " in done.stderr.splitlines()[-1]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("megabytes", [1000, 1800])
 def test_a_net_that_exceeds_memory_ends_in_one_sentence(megabytes, digits_dir, tmp_path):
-  wide = "--config.model.features=(12000, 12000)"
-  done = train("mnist_mlp.main", megabytes, digits_dir, tmp_path / "w", wide)
-  check_one_sentence(done)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("megabytes", [2600, 3400])
-def test_a_population_that_exceeds_memory_ends_in_one_sentence(megabytes, digits_dir, tmp_path):
-  wide = ("--config.model.features=(4000, 4000)", "--config.batch_size=16")
-  options = (*wide, "--engine=vmap", "--max_members=8")
-  done = train("mnist_mlp.sweep", megabytes, digits_dir, tmp_path / "w", *options)
-  check_one_sentence(done)
-  assert "--max_members" in done.stderr
+  done = limited.train(
+    "mnist_mlp.main",
+    megabytes,
+    "--config=configs/adam.py",
+    f"--config.data.data_dir={digits_dir}",
+    "--config.model.features=(12000, 12000)",
+    f"--workdir={tmp_path / 'w'}",
+  )
+  limited.check_one_sentence(done)

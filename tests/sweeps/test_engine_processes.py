@@ -18,7 +18,7 @@ ENGINE = "--engine=processes"
 
 def test_there_are_as_many_processes_as_cores_unless_the_options_say_so():
   assert num_processes(Options(processes=3)) == 3
-  assert num_processes(Options()) == len(os.sched_getaffinity(0))
+  assert 1 <= num_processes(Options()) <= len(os.sched_getaffinity(0))
 
 
 @pytest.mark.slow

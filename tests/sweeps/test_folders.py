@@ -99,6 +99,8 @@ def test_the_folder_of_a_run_is_refused_by_name(swept):
   before = sorted(folder.rglob("*"))
   with pytest.raises(UsageError, match=f"{folder} holds a run, not a sweep"):
     sweeping.train(swept.points, folder)
+  with pytest.raises(UsageError, match=f"{folder.parent} holds runs, among them 00"):
+    sweeping.train(swept.points, folder.parent)
   assert sorted(folder.rglob("*")) == before
 
 

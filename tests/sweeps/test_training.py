@@ -3,6 +3,7 @@
 import signal
 import time
 
+import limited
 import processes
 import pytest
 import sweeping
@@ -83,3 +84,22 @@ def sweep():
   assert [row["status"] for row in rows] == ["diverged"] * 2
   assert not list((tmp_path / "w" / "populations").iterdir())
   assert time.monotonic() - start < 100  # of hours
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("megabytes", [2600, 3400])
+def test_a_population_that_exceeds_memory_ends_in_one_sentence(megabytes, tmp_path, digits_dir):
+  """It may get as far as to its end, where its states are fetched; that waited for ever."""
+  path = sweeping.sweep_file(tmp_path, "def sweep():\n  return sweeps.grid({'seed': range(8)})")
+  done = limited.train(
+    "mnist_mlp.sweep",
+    megabytes,
+    f"--config={path}",
+    f"--config.data.data_dir={digits_dir}",
+    "--config.model.features=(4000, 4000)",
+    "--engine=vmap",
+    "--max_members=8",
+    f"--workdir={tmp_path / 'w'}",
+  )
+  limited.check_one_sentence(done)
+  assert "--max_members" in done.stderr

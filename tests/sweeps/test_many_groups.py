@@ -1,0 +1,9 @@
+"""Many groups in one process: neither its memory nor its memory maps grow with their number."""
+
+import many_runs
+import pytest
+
+
+@pytest.mark.parametrize("count", [6, pytest.param(150, marks=pytest.mark.slow)])
+def test_groups_leave_nothing_in_their_process(count, digits_dir, tmp_path):
+  many_runs.check("in_a_sweep", count, digits_dir, tmp_path)

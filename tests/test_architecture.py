@@ -185,7 +185,8 @@ def has_no_encoding(call):
   if name.endswith(".write_text"):
     return len(positional) < 2
   modes = positional[1:2] if name == "open" else positional[:1]
-  is_file = name == "open" or (name.endswith(".open") and "'" in "".join(modes))
+  own = name not in ("open", "os.open") and name.endswith(".open")
+  is_file = name == "open" or (own and "'" in "".join(modes))
   return is_file and not any("b" in mode for mode in modes)
 
 

@@ -30,7 +30,7 @@ def bounds(interval):
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_what_a_field_may_be_is_readable_by_its_type(name):
-  default, allowed, _ = FIELDS[name]
+  default, allowed = FIELDS[name].default, FIELDS[name].allowed
   if type(default) in (int, float, tuple):
     assert re.fullmatch(r"[\[(][\d.e]+, ([\d.e]+|inf)[\])]", allowed), "an interval"
     low, high = bounds(allowed)
@@ -43,7 +43,7 @@ def test_what_a_field_may_be_is_readable_by_its_type(name):
 
 def outside(field):
   """Returns values that are outside of what a field may be, below and above."""
-  default, allowed, _ = field
+  default, allowed = field.default, field.allowed
   if isinstance(allowed, list):
     return ["no such choice"]
   low, high = bounds(allowed)

@@ -137,6 +137,8 @@ def check_jax() -> None:
       f"JAX_PLATFORMS is {platforms!r}, but there is no such device to compute on ({reason}); "
       "unset the variable, so that JAX chooses"
     ) from error
+
+
 def open_files() -> int:
   """Raises the number of files that this process may have open as far as it may; returns it."""
   soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp import config, sweeps
 from mnist_mlp.errors import UsageError
+from mnist_mlp.run.config_json import from_json
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("sweep_*.py"))
 
@@ -119,7 +120,7 @@ def test_overrides_may_be_nested_or_frozen_and_hold_numbers_of_any_kind(freeze):
   c = point.config
   assert (c.optimizer.learning_rate, c.optimizer.b1, c.loss.l2) == (0.25, 0.5, 1.0)
   assert (c.model.features, c.model.init_biases, c.seed) == ((8, 4), True, 7)
-  assert config.from_json(config.to_json(c)) == c
+  assert from_json(config.to_json(c)) == c
   types = {type(value) for value in config.flatten(c).values()}
   assert types == {int, float, str, bool, tuple}
 

@@ -1,5 +1,7 @@
 """What a net says of pictures, for people and for programs: a table, JSON, a figure."""
 
+import secrets
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -94,12 +96,16 @@ def save_figure(
   Raises:
     RunError: the file cannot be written.
   """
-  temporary = target.with_name(f".{target.name}.tmp")
+  # Nobody can have made a file, or a link, of this name beforehand.
+  temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
   figure = _drawn(pictures[:MOST_SHOWN], predictions)
   try:
-    figure.savefig(temporary, format="png", dpi=100)
+    with warnings.catch_warnings(), temporary.open("xb") as file:
+      warnings.simplefilter("ignore")  # The font lacks some letters of names.
+      figure.savefig(file, format="png", dpi=100)
     temporary.replace(target)
   except OSError as error:
+    temporary.unlink(missing_ok=True)
     raise RunError(f"cannot write {target}: {error.strerror}") from error
 
 

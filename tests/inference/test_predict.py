@@ -200,9 +200,11 @@ def test_the_figure_replaces_no_picture_of_a_folder(trained_run, tmp_path):
 
 
 def test_names_that_are_formulas_or_no_text(trained_run, tmp_path):
-  names = [b"a$x_$b.png", b"caf\xe9.png", b"\x1b[2J\nerror: x.png", b"a" * 300 + b".png"]
-  for name in names[:3]:
+  names = [b"a$x_$b.png", b"caf\xe9.png", b"\x1b[2J\nerror: x.png", "七.png".encode()]
+  names.append(b"a" * 300 + b".png")
+  for name in names[:4]:
     (tmp_path / os.fsdecode(name)).write_bytes(saved(gray_picture(seven()), "PNG"))
+  (tmp_path / ".seen.png.tmp").symlink_to(tmp_path / "another.png")
   done = subprocess.run(
     processes.command(
       *(tmp_path / os.fsdecode(name) for name in names),
@@ -216,9 +218,11 @@ def test_names_that_are_formulas_or_no_text(trained_run, tmp_path):
   )
   assert done.returncode == 1
   assert done.stderr.endswith(b".png cannot be read: File name too long\n")
+  assert done.stderr.count(b"\n") == 1
   assert rb"\x1b[2J\nerror: x.png  " in done.stdout and b"\x1b" not in done.stdout + done.stderr
   assert b"a$x_$b.png  " in done.stdout and rb"caf\udce9.png  " in done.stdout
   assert (tmp_path / "seen.png").stat().st_size > 1000
+  assert not (tmp_path / "another.png").exists()
 
 
 def test_a_reader_that_goes_away_ends_it_without_a_word(trained_run, tmp_path):

@@ -75,7 +75,8 @@ class Group:
     self._creators: dict[bool, Callable[[Traced], TrainState]] = {}
 
   def release(self) -> None:
-    """Lets go of the data on the device. They come back when they are needed."""
+    """Lets go of the data on the device, and of programs. They come back when they are needed."""
+    self._creators.clear()
     for name in ("train", "validation"):
       self.__dict__.pop(name, None)
 

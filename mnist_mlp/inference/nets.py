@@ -173,6 +173,8 @@ def load_run(workdir: str | os.PathLike, *, best: bool = False) -> Net:
     raise UsageError(_no_run(folder.path))
   facts = folder.read_json("dataset.json")
   checkpoints = folder.path / "checkpoints"
+  if not os.path.isdir(checkpoints):
+    check_promised(folder, folder.result(), None, best=best)
   if facts is None or not os.path.isdir(checkpoints):
     raise RunError(f"the run in {folder.path} has no checkpoint yet; train it first")
   try:

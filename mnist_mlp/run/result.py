@@ -46,14 +46,14 @@ def _of_split(row: Mapping[str, Any], split: str) -> dict[str, float | None]:
 
 
 def check_promised(
-  folder: Workdir, result: Mapping[str, Any] | None, step: int, *, best: bool = False
+  folder: Workdir, result: Mapping[str, Any] | None, step: int | None, *, best: bool = False
 ) -> None:
   """Raises a RunError if a run is finished, and its last or best checkpoint is not that of `step`.
 
   Args:
     folder: that of the run.
     result: its result.json, if there is one.
-    step: the last step of which there is a checkpoint, or the best one.
+    step: the last step of which there is a checkpoint, or the best one; None if there is none.
     best: whether it is the best one.
   """
   if result is None:

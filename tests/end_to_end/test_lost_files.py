@@ -83,6 +83,9 @@ def test_a_finished_run_returns_its_last_weights_or_none(finished, digits_dir, t
   assert "its last checkpoint, 24, is no longer in" in outcome(config_of(digits_dir), workdir)
   with pytest.raises(UserError, match=r"no longer in|no whole checkpoint"):
     load_run(workdir)
+  shutil.rmtree(workdir / "checkpoints")
+  with pytest.raises(UserError, match="its last checkpoint, 24, is no longer in"):
+    load_run(workdir)
 
 
 def test_the_best_weights_are_those_that_the_result_names(finished, tmp_path):

@@ -175,6 +175,7 @@ def test_several_digits_in_pictures(trained_run, tmp_path):
     (["--workdir=x", "a.png", "--show=a.png"], "one of the pictures"),
     (["--workdir=x", "a.png", "--jsn"], "jsn"),
     (["--workdir=no/run", "a.png"], "the workdir no/run does not exist"),
+    (["--workdir=\x1b[31mno", "a.png"], "the workdir \\x1b[31mno does not exist"),
   ],
 )
 def test_usage_errors(arguments, message):
@@ -182,6 +183,7 @@ def test_usage_errors(arguments, message):
   assert done.returncode == 2
   assert done.stdout == ""
   assert done.stderr.startswith("error: ") and message in done.stderr
+  assert "\x1b" not in done.stderr
   assert "Traceback" not in done.stderr
 
 

@@ -102,12 +102,13 @@ def exhaustion(advice: str) -> Iterator[None]:
   """
   try:
     yield
-  except (jax.errors.JaxRuntimeError, MemoryError) as error:
-    if isinstance(error, jax.errors.JaxRuntimeError) and not _is_full(str(error)):
+  except (RuntimeError, MemoryError) as error:  # JAX's own is a RuntimeError.
+    if isinstance(error, RuntimeError) and not _is_full(str(error)):
       raise
     reason = str(error).strip().partition("\n")[0].rstrip(".")
     raise RunError(f"the memory is full ({reason}); {advice}") from error
 
 
 def _is_full(message: str) -> bool:
-  return "RESOURCE_EXHAUSTED" in message or "out of memory" in message.lower()
+  signs = ("resource_exhausted", "out of memory", "can't start new thread")
+  return any(sign in message.lower() for sign in signs)

@@ -56,6 +56,10 @@ def test_only_errors_of_a_full_memory_are_reworded():
     raise jax.errors.JaxRuntimeError(full)
   with pytest.raises(RunError, match="the memory is full"), memory.exhaustion("lower X"):
     raise MemoryError("Unable to allocate")
+  with pytest.raises(RunError, match="the memory is full"), memory.exhaustion("lower X"):
+    raise RuntimeError("can't start new thread")
+  with pytest.raises(RunError, match="else"), memory.exhaustion("lower X"):
+    raise RunError("else")
   with pytest.raises(jax.errors.JaxRuntimeError), memory.exhaustion("lower X"):
     raise jax.errors.JaxRuntimeError("INTERNAL: else")
   with pytest.raises(ValueError), memory.exhaustion("lower X"):

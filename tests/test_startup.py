@@ -43,6 +43,7 @@ def shell(line, *arguments, **variables):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 def test_a_closed_stream_stops_nothing(tmp_path, digits_dir, closed):
   workdir = f"--workdir={tmp_path}"

@@ -19,6 +19,7 @@ from etils import epy
 
 from mnist_mlp import config as config_lib
 from mnist_mlp.errors import HeldError
+from mnist_mlp.run import durable
 from mnist_mlp.run.hparams import setting_id
 from mnist_mlp.run.workdir import Workdir
 from mnist_mlp.sweeps.member import DIVERGED, FINISHED, STOPPED, UNFINISHED, Member
@@ -28,13 +29,10 @@ from mnist_mlp.sweeps.sweep import Sweep
 with epy.lazy_imports():  # matplotlib is needed only in the end, and takes half a second.
   from mnist_mlp.sweeps import figures
 
+# The cross-entropy can be compared where the loss itself is swept.
+_OF_VALIDATION = ("accuracy", "loss", "cross_entropy")
 # What is measured, by its name in a row.
-MEASURES = (
-  "validation_accuracy",
-  "validation_loss",
-  "validation_cross_entropy",  # comparable where the loss itself is swept
-  "test_error_percent",
-)
+MEASURES = (*(f"validation_{name}" for name in _OF_VALIDATION), "test_error_percent")
 
 _ORDER = (FINISHED, STOPPED, DIVERGED, UNFINISHED)
 
@@ -54,21 +52,27 @@ def rows_of(members: Sequence[Member]) -> list[Row]:
 
 def _row(member: Member, fields: Sequence[str]) -> Row:
   status, result = member.status(), member.folder.result()
-  last = (member.folder.metrics() or [{}])[-1]
+  epoch, validation = _reached(member, result)
   flat = config_lib.flatten(member.config)
   return {
     "point": member.point.index,
     "name": member.name,
     "setting": setting_id(member.config),
     "status": status,
-    "epoch": last.get("epoch", 0.0),
+    "epoch": epoch,
     **{name: flat[name] for name in fields},
-    "validation_accuracy": last.get("validation/accuracy"),
-    "validation_loss": last.get("validation/loss"),
-    "validation_cross_entropy": last.get("validation/cross_entropy"),
+    **{f"validation_{name}": validation.get(name) for name in _OF_VALIDATION},
     "test_error_percent": result and result["test"]["error_percent"],
     "population": result and result.get("population", 1),
   }
+
+
+def _reached(member: Member, result: Mapping[str, Any] | None) -> tuple[float, Mapping[str, Any]]:
+  """Returns the epochs that a member has trained, and what its last validation found."""
+  if result:  # The rows of a finished run may be lost without harm to it.
+    return result.get("epochs", 0.0), result.get("validation") or {}
+  last = (member.folder.metrics() or [{}])[-1]
+  return last.get("epoch", 0.0), {name: last.get(f"validation/{name}") for name in _OF_VALIDATION}
 
 
 def _rank(row: Row) -> tuple:
@@ -164,9 +168,9 @@ def _write_figure(folder: Path, rows: Sequence[Row]) -> None:
   fields = {name: [row[name] for row in measured] for name in rows[0] if name in known}
   errors = [100 * (1 - row["validation_accuracy"]) for row in measured]
   figure = figures.sweep(fields, errors)
-  temporary = folder / ".sweep.png"
-  figure.savefig(temporary, format="png", dpi=100)
-  temporary.replace(folder / "sweep.png")
+  content = io.BytesIO()
+  figure.savefig(content, format="png", dpi=100)
+  durable.write(folder / "sweep.png", content.getvalue())
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -42,6 +42,7 @@ def short(files, data_dir):
   return c
 
 
+@pytest.mark.slow
 def test_own_files_in_a_folder_that_is_called_like_a_dataset_are_not_that_dataset(
   tmp_path, digits_dir
 ):

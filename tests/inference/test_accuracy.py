@@ -100,6 +100,7 @@ LINED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LINED)
 def test_digits_on_ruled_paper_and_in_frames(net, mnist_test, name):
   rng, prepared = np.random.default_rng(4), []

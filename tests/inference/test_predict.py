@@ -139,6 +139,7 @@ def test_table_folder_standard_input_and_figure(trained_run, tmp_path):
   assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 def test_several_digits_in_pictures(trained_run, tmp_path):
   page = np.concatenate([seven(), seven()], 1)
   gray_picture(page).save(tmp_path / "two.png")

@@ -37,6 +37,7 @@ print(len(finished), sorted({row["population"] for row in finished}))
 """
 
 
+@pytest.mark.slow
 def test_populations_are_no_larger_than_the_limit_of_open_files(tmp_path, digits_dir):
   path = sweeping.sweep_file(
     tmp_path,

@@ -51,6 +51,7 @@ def test_a_sweep_interrupted_by_sigterm_says_so_and_is_saved(swept, tmp_path, di
   assert list(population.glob("checkpoints/[0-9]*"))
 
 
+@pytest.mark.slow
 def test_members_have_their_rows_back_from_the_checkpoint_of_their_population(points, tmp_path):
   sweep, _ = sweeping.open_sweep(points[:2], tmp_path)
   (population,) = sweep.populations(sweep.members, 2)

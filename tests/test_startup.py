@@ -86,6 +86,7 @@ def open_to_all(digits_dir):
     yield folder
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
   os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can become an unknown user"
 )
@@ -150,6 +151,7 @@ def test_ctrl_c_while_modules_are_imported_is_one_line():
   assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+@pytest.mark.slow
 def test_ctrl_c_within_an_import_is_raised_after_it(tmp_path):
   """Modules written in C take a KeyboardInterrupt for an error of their own."""
   (tmp_path / "slow_module.py").write_text(

@@ -62,6 +62,7 @@ def test_own_files_in_a_folder_that_is_called_like_a_dataset_are_not_that_datase
       inference.evaluate(net, "test", "digits", report=lambda line: None)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_its_files_have_moved_and_not_on_others(tmp_path):
   write_idx(tmp_path / "old")
   train_and_evaluate(short(tmp_path / "old", tmp_path / "data"), tmp_path / "run")

@@ -107,6 +107,7 @@ def test_photographs_of_telephones():
   assert ".heic" in pictures.suffixes() and pictures.lacks("a.HEIC") == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bits", "color"), [(16, 0), (8, 2), (16, 6)])
 def test_the_largest_pictures_take_less_than_a_gigabyte(tmp_path, bits, color):
   (tmp_path / "a.png").write_bytes(blank_png(9400, 9500, bits, color))

@@ -9,8 +9,9 @@ from lost_runs import config_of, outcome, same
 
 from mnist_mlp.train import train_and_evaluate
 
-SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9, 0.97)
-SLOW = [pytest.param(share, marks=pytest.mark.slow) for share in SHARES]
+pytestmark = pytest.mark.slow
+
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97)
 
 
 class Disk:
@@ -65,7 +66,7 @@ def disk(tmp_path_factory, digits_dir):
   disk.close()
 
 
-@pytest.mark.parametrize("share", [0.8, *SLOW])
+@pytest.mark.parametrize("share", SHARES)
 def test_a_run_whose_power_was_cut_comes_to_the_same_end(disk, digits_dir, tmp_path, share):
   states, workdir = disk[0].states, disk[1]
   state = states[round(share * (len(states) - 1))]

@@ -16,15 +16,16 @@ from training_runs import LONG, last_digest, read_result, wait_for_rows
 pytestmark = pytest.mark.usefixtures("optimized")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("number", "code"),
   [
     (signal.SIGKILL, -signal.SIGKILL),
-    pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
-    pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
-    pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
-    pytest.param(signal.SIGUSR1, 138, marks=pytest.mark.slow),
-    pytest.param(signal.SIGUSR2, 140, marks=pytest.mark.slow),
+    (signal.SIGTERM, 143),
+    (signal.SIGINT, 130),
+    (signal.SIGHUP, 129),
+    (signal.SIGUSR1, 138),
+    (signal.SIGUSR2, 140),
   ],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
@@ -105,6 +106,7 @@ def test_a_resumed_run_shows_every_evaluation_in_tensorboard(uninterrupted, digi
   assert read_result(uninterrupted)["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_a_finished_run_says_so_without_starting_jax(uninterrupted, digits_dir):
   before = (uninterrupted / "result.json").stat().st_mtime_ns
   done = processes.run(
@@ -115,12 +117,14 @@ def test_a_finished_run_says_so_without_starting_jax(uninterrupted, digits_dir):
   assert (uninterrupted / "result.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_another_config_is_refused_with_the_difference(uninterrupted):
   done = processes.run(*LONG, f"--workdir={uninterrupted}", "--config.seed=7")
   assert done.returncode == 2
   assert done.stderr.count("\n") == 1 and "config.seed: 0 -> 7" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_workdir_in_use_is_refused(digits_dir, tmp_path):
   workdir = tmp_path / "run"
   process = processes.start(

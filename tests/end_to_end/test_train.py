@@ -57,6 +57,7 @@ def test_the_last_checkpoint_is_saved_while_the_run_is_tested(digits_dir, tmp_pa
   assert asked == ["test"]
 
 
+@pytest.mark.slow
 def test_result_and_metrics_say_what_was_trained(uninterrupted):
   result = read_result(uninterrupted)
   assert result["dataset"]["name"] == "digits" and not result["dataset"]["stand_in_for"]
@@ -72,6 +73,7 @@ def test_result_and_metrics_say_what_was_trained(uninterrupted):
   assert kept[-1] == 560 and len(kept) <= 3 and result["best_validation"]["step"] in kept
 
 
+@pytest.mark.slow
 def test_help_and_a_run_on_prepared_data_import_no_tensorflow(uninterrupted):
   helped = processes.run("--help", python=("-X", "importtime"))
   for times in (helped.stderr, (uninterrupted.parent / "imports").read_text()):
@@ -172,6 +174,7 @@ def test_stand_in_is_said_loudly_and_stays(tmp_path, digits_dir):
   assert "manual_dir" in refused.stderr
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_a_run(uninterrupted):
   tags = {
     "scalars": {

@@ -70,7 +70,7 @@ def test_drawings(net, mnist_test):
   assert right(net, pictures, mnist_test.labels[:150]) >= 0.95
 
 
-@pytest.mark.parametrize("shadow", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize("shadow", [False, True])
 def test_photographs(net, mnist_test, shadow):
   rng = np.random.default_rng(2)
   images, labels = mnist_test.images[:70, :, :, 0], mnist_test.labels[:70]

@@ -153,6 +153,7 @@ def test_a_committee_averages_what_its_members_say(workdir, other, dataset):
   assert [member["workdir"] for member in report["runs"]] == [str(workdir), str(other)]
 
 
+@pytest.mark.slow
 def test_a_committee_needs_members_of_the_same_data(workdir, other, tmp_path):
   copy = tmp_path / "run"
   shutil.copytree(other, copy)

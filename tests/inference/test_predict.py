@@ -202,6 +202,7 @@ def test_the_figure_replaces_no_picture_of_a_folder(trained_run, tmp_path):
   assert not (tmp_path / "seen.png").exists()
 
 
+@pytest.mark.slow
 def test_names_that_are_formulas_or_no_text(trained_run, tmp_path):
   names = [b"a$x_$b.png", b"caf\xe9.png", b"\x1b[2J\nerror: x.png", "七.png".encode()]
   names.append(b"a" * 300 + b".png")
@@ -228,6 +229,7 @@ def test_names_that_are_formulas_or_no_text(trained_run, tmp_path):
   assert not (tmp_path / "another.png").exists()
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_it_without_a_word(trained_run, tmp_path):
   gray_picture(seven()).save(tmp_path / "a.png")
   with subprocess.Popen(
@@ -243,6 +245,7 @@ def test_a_reader_that_goes_away_ends_it_without_a_word(trained_run, tmp_path):
   assert (running.returncode, errors) == (128 + signal.SIGPIPE, "")
 
 
+@pytest.mark.slow
 def test_a_run_on_images_that_may_be_unlike_mnists_gets_a_note(trained_run, tmp_path):
   workdir = tmp_path / "run"
   shutil.copytree(trained_run, workdir)
@@ -257,6 +260,7 @@ def test_a_run_on_images_that_may_be_unlike_mnists_gets_a_note(trained_run, tmp_
   assert "note: the net was trained on scans" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_of_other_images(trained_run, tmp_path):
   workdir = tmp_path / "run"
   shutil.copytree(trained_run, workdir)

@@ -100,7 +100,7 @@ def test_a_user_without_a_home_folder_can_train(open_to_all, data_dir, code, sai
   variables = {k: v for k, v in os.environ.items() if k not in ("HOME", "TFDS_DATA_DIR")}
   paths = [str(processes.ROOT), sysconfig.get_paths()["purelib"]]
   done = subprocess.run(
-    ["setpriv", "--reuid=54321", "--clear-groups", os.path.realpath(sys.executable), *program],
+    ["setpriv", "--ruid=54321", "--clear-groups", os.path.realpath(sys.executable), *program],
     cwd=processes.ROOT,
     env={**variables, "PYTHONPATH": os.pathsep.join(paths), "JAX_COMPILATION_CACHE_DIR": ""},
     capture_output=True,

@@ -135,7 +135,7 @@ def test_what_one_process_compiled_another_one_finds(tmp_path):
 
 HOMELESS = """
 import os
-os.setuid(54321)  # Which has no entry in the system's list of users.
+os.setreuid(54321, 0)  # Has no entry in the list of users, but may read whatever root may.
 os.environ.pop("HOME"), os.environ.pop("XDG_CACHE_HOME", None)
 """
 

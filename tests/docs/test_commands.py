@@ -73,7 +73,8 @@ def train_on_own_files(command):
       folder.mkdir(parents=True, exist_ok=True)
       Image.fromarray(images[index, :, :, 0]).save(folder / f"{index}.png")
   output = shell(f"{command} {SHORT} --config.data.validation_examples=50")
-  assert re.search(r"^test: .* of all 60 images of my_digits \(own files\) wrong", output, re.MULTILINE)
+  test_line = r"^test: .* of all 60 images of my_digits \(own files\) wrong"
+  assert re.search(test_line, output, re.MULTILINE)
 
 
 def look(command):

@@ -30,6 +30,7 @@ from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import Console
 from mnist_mlp.run.loop import Chunk, Loop, Pace, measured
 from mnist_mlp.run.memory import exhaustion, fetch
+from mnist_mlp.run.origin import Origin, keep
 from mnist_mlp.run.profile import ProfiledOnce
 from mnist_mlp.run.result import Ending, result_of
 from mnist_mlp.run.resuming import resume
@@ -43,7 +44,11 @@ _SMALLER = "lower config.batch_size, config.eval_batch_size or config.model.feat
 
 
 def train_and_evaluate(
-  config: ConfigDict, workdir: str | os.PathLike, *, profile: bool = False
+  config: ConfigDict,
+  workdir: str | os.PathLike,
+  *,
+  profile: bool = False,
+  origin: Origin | None = None,
 ) -> TrainState:
   """Trains a config to its end, from where the workdir's last checkpoint stands.
 
@@ -51,6 +56,7 @@ def train_and_evaluate(
     config: `config.default()`, with what differs.
     workdir: folder of the run, made if missing; `run/workdir.py` says what it holds then.
     profile: writes a trace of one chunk of steps, for TensorBoard's profiler or Perfetto.
+    origin: the run from which a new run starts; see `run/origin.py`.
 
   Returns:
     The last state. If the run is finished already, nothing is trained.
@@ -65,6 +71,7 @@ def train_and_evaluate(
   environment.check_jax()
   environment.free_programs()  # of runs before, which this one cannot use
   with Workdir(workdir).claim(config) as folder, jax.set_mesh(create_mesh()), exhaustion(_SMALLER):
+    keep(folder, origin)
     run = open_run(config, folder, Console())
     with Checkpoints(folder.path / "checkpoints", report=run.console.line) as checkpoints:
       trainer = Trainer(run)

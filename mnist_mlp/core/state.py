@@ -63,9 +63,29 @@ def initializer(config: ConfigDict, spec: DataSpec) -> Callable[[Traced], TrainS
   return functools.partial(_init, config, spec, model, tx)
 
 
+def restarted(config: ConfigDict, spec: DataSpec, variables: Any) -> TrainState:
+  """Returns the state before the first step, with weights that are given instead of drawn.
+
+  Args:
+    config: a validated config.
+    spec: what is trained on.
+    variables: 'params', and batch_stats where the net has them: see `evaluation_variables`.
+  """
+  model = create_model(config, spec.num_classes)
+  tx = create_optimizer(config, run_length(config, spec.num_train))
+  return jax.jit(functools.partial(_first_state, config, spec, model, tx))(
+    traced(config), variables
+  )
+
+
 def _init(config, spec, model, tx, values: Traced) -> TrainState:
   image = jnp.zeros((1, *spec.image_shape), jnp.uint8)
-  variables = dict(model.init(random_key(values.seed, PARAMS), image))
+  variables = model.init(random_key(values.seed, PARAMS), image)
+  return _first_state(config, spec, model, tx, values, variables)
+
+
+def _first_state(config, spec, model, tx, values: Traced, variables: Any) -> TrainState:
+  variables = dict(variables)
   params = variables.pop("params")
   if config.model.inputs == "standardized":
     variables["input_statistics"] = {

@@ -1,7 +1,6 @@
 """The state that a run has come to, read from its folder. Needs no data and writes nothing."""
 
 import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -12,12 +11,10 @@ from mnist_mlp.core.spec import DataSpec
 from mnist_mlp.core.state import TrainState, initializer
 from mnist_mlp.core.traced import traced
 from mnist_mlp.data.files import name_of
-from mnist_mlp.errors import RunError, UsageError, listing
+from mnist_mlp.errors import RunError
 from mnist_mlp.run import checkpoint
 from mnist_mlp.run.result import check_promised
 from mnist_mlp.run.workdir import Workdir
-
-_RUNS_SHOWN = 5  # runs in an error message, at most
 
 
 class Trained(NamedTuple):
@@ -43,7 +40,7 @@ def read(workdir: str | os.PathLike, *, best: bool = False) -> Trained:
     RunError: the run has no checkpoint yet, or its files are damaged.
   """
   folder = Workdir(workdir)
-  config = config_of(folder)
+  config = folder.run_config()
   facts = folder.read_json("dataset.json")
   checkpoints = folder.path / "checkpoints"
   if not os.path.isdir(checkpoints):
@@ -64,14 +61,6 @@ def read(workdir: str | os.PathLike, *, best: bool = False) -> Trained:
   return Trained(folder, config, facts, step, *tree)
 
 
-def config_of(folder: Workdir) -> ConfigDict:
-  """Returns the config of the run in a folder; raises a UsageError if there is no run in it."""
-  config = folder.config()
-  if config is None:
-    raise UsageError(_no_run(folder.path))
-  return config
-
-
 def spec_of(facts: dict[str, Any]) -> DataSpec:
   """Returns what a net depends on of the data that dataset.json describes.
 
@@ -82,13 +71,3 @@ def spec_of(facts: dict[str, Any]) -> DataSpec:
   if not {"name", "fingerprint"} <= facts.keys():
     raise KeyError("name, fingerprint")
   return DataSpec((height, width, channels), len(facts["class_names"]), facts["examples"]["train"])
-
-
-def _no_run(path: Path) -> str:
-  if not os.path.isdir(path):
-    return f"the workdir {path} does not exist; give the --workdir of a run"
-  # The runs of a sweep lie two folders deep.
-  files = [*path.glob("*/config.json"), *path.glob("*/*/config.json")]
-  runs = sorted(str(file.parent) for file in files)
-  hint = f"; there are {listing(runs[:_RUNS_SHOWN])}" if runs else ""
-  return f"the workdir {path} holds no run: it has no config.json{hint}"

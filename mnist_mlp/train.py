@@ -1,8 +1,8 @@
 """Training and evaluation of one run. Start reading here."""
 
 import functools
-import os
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -44,17 +44,13 @@ _SMALLER = "lower config.batch_size, config.eval_batch_size or config.model.feat
 
 
 def train_and_evaluate(
-  config: ConfigDict,
-  workdir: str | os.PathLike,
-  *,
-  profile: bool = False,
-  origin: Origin | None = None,
+  config: ConfigDict, workdir: str | Path, *, profile: bool = False, origin: Origin | None = None
 ) -> TrainState:
   """Trains a config to its end, from where the workdir's last checkpoint stands.
 
   Args:
     config: `config.default()`, with what differs.
-    workdir: folder of the run, made if missing; `run/workdir.py` says what it holds then.
+    workdir: folder of the run, made if missing; see `run/workdir.py`.
     profile: writes a trace of one chunk of steps, for TensorBoard's profiler or Perfetto.
     origin: the run from which a new run starts; see `run/origin.py`.
 
@@ -62,8 +58,7 @@ def train_and_evaluate(
     The last state. If the run is finished already, nothing is trained.
 
   Raises:
-    UsageError: the config is wrong, or not the one that the workdir holds, or the environment asks
-      JAX for what cannot be.
+    UsageError: the config is wrong, or not that of the workdir, or JAX is asked for what cannot be.
     RunError: the workdir or the data cannot be used, or the loss became NaN or infinite.
     Interrupted: a signal such as SIGINT or SIGTERM arrived; the state is saved.
   """

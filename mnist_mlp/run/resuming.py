@@ -5,7 +5,8 @@ from typing import Any
 
 import jax
 
-from mnist_mlp.core.state import evaluation_variables, restarted
+from mnist_mlp.core.state import evaluation_variables, initializer
+from mnist_mlp.core.traced import traced
 from mnist_mlp.errors import RunError, UsageError
 from mnist_mlp.run import digests, environment, trained
 from mnist_mlp.run.checkpoint import Checkpoints
@@ -106,7 +107,7 @@ def _begin_with_weights(last: Trained, run: Run, first: Any, checkpoints: Checkp
   variables = {name: found[name] for name in ("params", "batch_stats") if name in found}
   wanted = {"params": new.params, **new.model_state}
   _check_same_net(last, variables, {name: wanted.get(name, {}) for name in variables})
-  state = restarted(run.config, run.spec, variables)
+  state = jax.jit(initializer(run.config, run.spec))(traced(run.config), variables)
   start_rows(run, 0, [])
   checkpoints.save(0, (state, metrics), run.about())
   run.console.line(

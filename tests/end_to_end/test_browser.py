@@ -46,15 +46,16 @@ def page_of_run(run):
 def test_scalars_are_drawn_with_all_their_points(page_of_run):
   end = ("test/loss", "test/cross_entropy", "test/accuracy")
   tags = {**dict.fromkeys(EVERY_EPOCH, 3), **dict.fromkeys(end, 1)}
+  drawn = {}
   for split in ("train", "validation", "test"):  # A page of TensorBoard has twelve charts at most.
-    wanted = {tag: points for tag, points in tags.items() if tag.startswith(split)}
-    lines = shown(
+    wanted = {tag for tag in tags if tag.startswith(split)}
+    drawn |= shown(
       page_of_run,
-      f"scalars&tagFilter=^{split}/",
+      f"scalars&tagFilter={split}",
       page_of_run.scalar_lines,
-      lambda lines, wanted=wanted: set(lines) == set(wanted) and all(lines.values()),
+      lambda lines, wanted=wanted: wanted <= set(lines) and all(lines.values()),
     )
-    assert {tag: max(points, default=0) for tag, points in lines.items()} == wanted
+  assert {tag: max(points, default=0) for tag, points in drawn.items()} == tags
 
 
 def test_the_first_page_shows_the_course_of_the_training(page_of_run):

@@ -176,3 +176,7 @@ def _diverged(step: int, checkpoints: Checkpoints) -> RunError:
     f"the loss became NaN or infinite at step {step}; {good}; a smaller "
     "config.optimizer.learning_rate or a config.optimizer.clip_norm may help"
   )
+
+
+if __name__ == "__main__":
+  raise SystemExit("error: mnist_mlp.train is no command; python -m mnist_mlp.main trains")

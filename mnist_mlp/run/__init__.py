@@ -14,7 +14,8 @@ compilation   the compilation cache, whole and damaged; a line for what compiles
 environment   signals, the compilation cache, versions and devices
 memory        how much is left, and what cannot fit; cgroup: what a container leaves
 profile       a trace of some steps
-config_files  config files, and what is wrong with them
+config_files  config files, those that come with the program, and what is wrong with them
+field_help    the fields of the config for --help
 config_json   configs that runs have kept, those of earlier versions included
 cli           what all commands share
 """

@@ -3,6 +3,7 @@
 import functools
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -28,6 +29,7 @@ from mnist_mlp.errors import RunError
 from mnist_mlp.run import environment
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import Console
+from mnist_mlp.run.history import Row
 from mnist_mlp.run.loop import Chunk, Loop, Pace, measured
 from mnist_mlp.run.memory import exhaustion, fetch
 from mnist_mlp.run.profile import ProfiledOnce
@@ -43,7 +45,11 @@ _SMALLER = "lower config.batch_size, config.eval_batch_size or config.model.feat
 
 
 def train_and_evaluate(
-  config: ConfigDict, workdir: str | os.PathLike, *, profile: bool = False
+  config: ConfigDict,
+  workdir: str | os.PathLike,
+  *,
+  profile: bool = False,
+  on_evaluation: Callable[[Row], Any] | None = None,
 ) -> TrainState:
   """Trains a config to its end, from where the workdir's last checkpoint stands.
 
@@ -51,6 +57,8 @@ def train_and_evaluate(
     config: `config.default()`, with what differs.
     workdir: folder of the run, made if missing; `run/workdir.py` says what it holds then.
     profile: writes a trace of one chunk of steps, for TensorBoard's profiler or Perfetto.
+    on_evaluation: is called after each evaluation, its state saved, with its row of metrics.jsonl.
+      If it returns something true, the run stops there, unfinished: the same call goes on with it.
 
   Returns:
     The last state. If the run is finished already, nothing is trained.
@@ -73,12 +81,22 @@ def train_and_evaluate(
       if folder.result() is None:
         dispatch = ProfiledOnce(trainer.dispatch, run) if profile else trainer.dispatch
         loop = Loop(dispatch, run.timetable, trainer.pace, first_step)
-        _train(run, trainer, loop, checkpoints)
+        _train(run, trainer, loop, checkpoints, on_evaluation or _go_on)
       return trainer.state
 
 
-def _train(run: Run, trainer: "Trainer", loop: Loop, checkpoints: Checkpoints) -> None:
-  """Trains, reports, saves and tests. Leaves result.json."""
+def _go_on(row: Row) -> None:
+  """Stops no run."""
+
+
+def _train(
+  run: Run,
+  trainer: "Trainer",
+  loop: Loop,
+  checkpoints: Checkpoints,
+  on_evaluation: Callable[[Row], Any],
+) -> None:
+  """Trains, reports, saves and tests. Leaves result.json, unless `on_evaluation` stops it."""
   started, first_step, total_steps = time.perf_counter(), loop.step, run.timetable.total_steps
   run.warn_of_stand_in()
   if first_step:
@@ -94,12 +112,17 @@ def _train(run: Run, trainer: "Trainer", loop: Loop, checkpoints: Checkpoints) -
         if found.non_finite is not None:
           raise _diverged(found.non_finite, checkpoints)
         run.console.advance(chunk.num_steps * run.config.batch_size)
-        accuracy = None
+        row: Row = {}
         if run.timetable.evaluates_at(chunk.step):
           row = reporter.evaluation(chunk.step, found, chunk.snapshot[0].params)
-          accuracy = row.get("validation/accuracy")
         if chunk.snapshot:
+          accuracy = row.get("validation/accuracy")
           checkpoints.save(chunk.step, chunk.snapshot, run.about(), accuracy)
+        stops = row and on_evaluation(dict(row)) and not signals.received
+        if stops and chunk.step < total_steps:
+          checkpoints.wait()
+          trainer.stop_at(chunk)
+          return
       if loop.step < total_steps:
         checkpoints.save(loop.step, (trainer.state, trainer.metrics), run.about())
         checkpoints.wait()
@@ -154,6 +177,14 @@ class Trainer:
       chunk.schedule = self._schedule(np.int32(chunk.step))
       chunk.snapshot = snapshot((self.state, self.metrics))
     return chunk
+
+  def stop_at(self, chunk: Chunk) -> None:
+    """Goes back to the state after a chunk, and says that the run is unfinished."""
+    self.state, self.metrics = chunk.snapshot
+    self._run.console.line(
+      f"stopped by on_evaluation after step {chunk.step} of {self._run.timetable.total_steps}; the "
+      "state is saved, and the same call goes on"
+    )
 
   def test(self) -> tuple[dict[str, Any], np.ndarray]:
     """Returns loss and accuracy of the state on the test split, and its logits there."""

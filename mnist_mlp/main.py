@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from mnist_mlp import config
 from mnist_mlp.errors import UsageError
 from mnist_mlp.run import cli
-from mnist_mlp.run.workdir import Workdir, chosen
+from mnist_mlp.run.workdir import Workdir, chosen, logdir_of
 
 with epy.lazy_imports():  # JAX takes seconds, for which --help and errors need not wait.
   from mnist_mlp import train
@@ -43,7 +43,7 @@ def main(line: cli.CommandLine) -> None:
       _train(validated, workdir, line)
     else:
       _say_finished(folder, result)
-    print(f"look at it:  tensorboard --logdir={shlex.quote(str(workdir))}")
+    print(f"look at it:  tensorboard --logdir={shlex.quote(str(logdir_of(workdir)))}")
     print(f"this run again, from where it stands:  {line.again(workdir)}")
 
 

@@ -80,6 +80,18 @@ def _terminal_may_go() -> Iterator[None]:
     os.close(nowhere)
 
 
+def clock(seconds: float) -> str:
+  """Returns a duration as '3:10', or '1:03:10'."""
+  minutes, rest = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def rounded(number: float) -> str:
+  """Returns a number with two decimals at most: '3' for 2.9996."""
+  return f"{number:.2f}".rstrip("0").rstrip(".")
+
+
 def in_notebook() -> bool:
   """Returns whether a kernel of Jupyter, Colab or the like runs this process."""
   ipython = sys.modules.get("IPython")

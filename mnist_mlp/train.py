@@ -1,9 +1,9 @@
 """Training and evaluation of one run. Start reading here."""
 
 import functools
-import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -25,13 +25,13 @@ from mnist_mlp.core.state import (
 )
 from mnist_mlp.core.steps import ChunkLength
 from mnist_mlp.core.traced import traced
-from mnist_mlp.errors import RunError
 from mnist_mlp.run import environment
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import Console
 from mnist_mlp.run.history import Row
 from mnist_mlp.run.loop import Chunk, Loop, Pace, measured
 from mnist_mlp.run.memory import exhaustion, fetch
+from mnist_mlp.run.origin import Origin, keep
 from mnist_mlp.run.profile import ProfiledOnce
 from mnist_mlp.run.result import Ending, result_of
 from mnist_mlp.run.resuming import resume
@@ -46,26 +46,27 @@ _SMALLER = "lower config.batch_size, config.eval_batch_size or config.model.feat
 
 def train_and_evaluate(
   config: ConfigDict,
-  workdir: str | os.PathLike,
+  workdir: str | Path,
   *,
   profile: bool = False,
+  origin: Origin | None = None,
   on_evaluation: Callable[[Row], Any] | None = None,
 ) -> TrainState:
   """Trains a config to its end, from where the workdir's last checkpoint stands.
 
   Args:
     config: `config.default()`, with what differs.
-    workdir: folder of the run, made if missing; `run/workdir.py` says what it holds then.
+    workdir: folder of the run, made if missing; see `run/workdir.py`.
     profile: writes a trace of one chunk of steps, for TensorBoard's profiler or Perfetto.
-    on_evaluation: is called after each evaluation, its state saved, with its row of metrics.jsonl.
-      If it returns something true, the run stops there, unfinished: the same call goes on with it.
+    origin: the run from which a new run starts; see `run/origin.py`.
+    on_evaluation: is called with each row of metrics.jsonl, once its state is saved. Something true
+      in return stops the run there, unfinished: the same call goes on with it.
 
   Returns:
     The last state. If the run is finished already, nothing is trained.
 
   Raises:
-    UsageError: the config is wrong, or not the one that the workdir holds, or the environment asks
-      JAX for what cannot be.
+    UsageError: the config is wrong, or not that of the workdir, or JAX is asked for what cannot be.
     RunError: the workdir or the data cannot be used, or the loss became NaN or infinite.
     Interrupted: a signal such as SIGINT or SIGTERM arrived; the state is saved.
   """
@@ -73,7 +74,8 @@ def train_and_evaluate(
   environment.check_jax()
   environment.free_programs()  # of runs before, which this one cannot use
   with Workdir(workdir).claim(config) as folder, jax.set_mesh(create_mesh()), exhaustion(_SMALLER):
-    run = open_run(config, folder, Console())
+    keep(folder, origin)
+    run = open_run(config, folder, Console(), on_evaluation)
     with Checkpoints(folder.path / "checkpoints", report=run.console.line) as checkpoints:
       trainer = Trainer(run)
       new = trainer.state, trainer.metrics
@@ -81,22 +83,12 @@ def train_and_evaluate(
       if folder.result() is None:
         dispatch = ProfiledOnce(trainer.dispatch, run) if profile else trainer.dispatch
         loop = Loop(dispatch, run.timetable, trainer.pace, first_step)
-        _train(run, trainer, loop, checkpoints, on_evaluation or _go_on)
+        _train(run, trainer, loop, checkpoints)
       return trainer.state
 
 
-def _go_on(row: Row) -> None:
-  """Stops no run."""
-
-
-def _train(
-  run: Run,
-  trainer: "Trainer",
-  loop: Loop,
-  checkpoints: Checkpoints,
-  on_evaluation: Callable[[Row], Any],
-) -> None:
-  """Trains, reports, saves and tests. Leaves result.json, unless `on_evaluation` stops it."""
+def _train(run: Run, trainer: "Trainer", loop: Loop, checkpoints: Checkpoints) -> None:
+  """Trains, reports, saves and tests. Leaves result.json."""
   started, first_step, total_steps = time.perf_counter(), loop.step, run.timetable.total_steps
   run.warn_of_stand_in()
   if first_step:
@@ -110,7 +102,7 @@ def _train(
       for chunk in loop.chunks(total_steps, signals):
         found = measured(chunk)
         if found.non_finite is not None:
-          raise _diverged(found.non_finite, checkpoints)
+          raise checkpoints.diverged(found.non_finite)
         run.console.advance(chunk.num_steps * run.config.batch_size)
         row: Row = {}
         if run.timetable.evaluates_at(chunk.step):
@@ -118,10 +110,8 @@ def _train(
         if chunk.snapshot:
           accuracy = row.get("validation/accuracy")
           checkpoints.save(chunk.step, chunk.snapshot, run.about(), accuracy)
-        stops = row and on_evaluation(dict(row)) and not signals.received
-        if stops and chunk.step < total_steps:
-          checkpoints.wait()
-          trainer.stop_at(chunk)
+        if row and run.stopped_by_caller(row) and not signals.received:
+          trainer.state, trainer.metrics = chunk.snapshot
           return
       if loop.step < total_steps:
         checkpoints.save(loop.step, (trainer.state, trainer.metrics), run.about())
@@ -178,14 +168,6 @@ class Trainer:
       chunk.snapshot = snapshot((self.state, self.metrics))
     return chunk
 
-  def stop_at(self, chunk: Chunk) -> None:
-    """Goes back to the state after a chunk, and says that the run is unfinished."""
-    self.state, self.metrics = chunk.snapshot
-    self._run.console.line(
-      f"stopped by on_evaluation after step {chunk.step} of {self._run.timetable.total_steps}; the "
-      "state is saved, and the same call goes on"
-    )
-
   def test(self) -> tuple[dict[str, Any], np.ndarray]:
     """Returns loss and accuracy of the state on the test split, and its logits there."""
     place = jax.jit(lambda split: split, out_shardings=replicated())
@@ -197,17 +179,3 @@ class Trainer:
   def evaluated_params(self) -> Any:
     """Returns the parameters that are evaluated: the weights, or an average of them."""
     return evaluation_variables(self.state, self._run.config)["params"]
-
-
-def _diverged(step: int, checkpoints: Checkpoints) -> RunError:
-  checkpoints.wait()
-  saved = checkpoints.steps()
-  good = f"the last good checkpoint is that of step {saved[-1]}" if saved else "nothing was saved"
-  return RunError(
-    f"the loss became NaN or infinite at step {step}; {good}; a smaller "
-    "config.optimizer.learning_rate or a config.optimizer.clip_norm may help"
-  )
-
-
-if __name__ == "__main__":
-  raise SystemExit("error: mnist_mlp.train is no command; python -m mnist_mlp.main trains")

@@ -90,12 +90,19 @@ def test_a_recipe_needs_neither_folder_nor_suffix(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-  "module", ["mnist_mlp", pytest.param("mnist_mlp.train", marks=pytest.mark.slow)]
+  ("module", "advice"),
+  [
+    ("mnist_mlp", "python -m mnist_mlp.main --config="),
+    ("mnist_mlp.train", "python -m mnist_mlp lists the commands"),
+    ("mnist_mlp.core.steps", "python -m mnist_mlp lists the commands"),
+  ],
 )
-def test_what_is_no_command_says_what_to_run(module):
-  done = processes.run("--config=adam", module=module)
-  assert done.returncode in (1, 2) and done.stderr.startswith(f"error: {module} is no command; ")
-  assert "python -m mnist_mlp.main" in done.stderr and "Traceback" not in done.stderr
+def test_what_is_no_command_says_what_to_run(module, advice):
+  done = processes.run("--config=adam", module=module, python=("-X", "importtime"))
+  said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+  assert done.returncode == 2 and said[0].startswith(f"error: {module} is no command; ")
+  assert advice in "\n".join(said) and "Traceback" not in done.stderr
+  assert not re.search(r"\| +jax$", done.stderr, re.MULTILINE), "it took seconds"
 
 
 def test_the_help_of_the_package_names_every_command():

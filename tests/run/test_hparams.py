@@ -29,7 +29,7 @@ def test_a_trial_is_called_like_its_folders_but_for_number_and_seed():
   ):
     assert trial_id(config, folder) == f"learning_rate=0.01 {short}"
   assert trial_id(one, "003-seed=1,dropout=0.5") == f"dropout=0.5 {short}"
-  long = "003-" + "x" * 93 + ",seed="  # cut off
+  long = "003-" + "x" * 94 + ",seed="  # cut off
   for folder in ("adam-20261121-120000", "003-seed=1", long, "", "mine"):
     assert trial_id(one, folder) == setting_id(one) == trial_id(other, folder)
 

@@ -31,8 +31,11 @@ def test_every_name_leads_somewhere():
   assert (mm.config, mm.train) == (config, train)
   assert mm.train_and_evaluate is train.train_and_evaluate
   for name in mm.__all__:
-    assert getattr(mm, name) is not None
     assert name in dir(mm)
+    try:
+      assert getattr(mm, name) is not None
+    except ModuleNotFoundError as error:  # A fork may have deleted a room.
+      assert not (processes.ROOT / error.name.replace(".", "/")).exists()
   with pytest.raises(AttributeError, match="no_such_name"):
     mm.no_such_name  # noqa: B018
 

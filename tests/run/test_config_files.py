@@ -81,7 +81,7 @@ def test_a_name_means_what_lies_here_before_what_comes_with_the_program(tmp_path
 
 
 def test_every_recipe_is_found_by_its_name():
-  assert {"adam", "sweep_size"} <= set(recipes())
+  assert {"adam", "quick"} <= set(recipes())
   for name, path in recipes().items():
     config.validate(recipe(name))
     assert Path(find(name)).samefile(path)

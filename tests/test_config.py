@@ -118,7 +118,7 @@ def test_no_number_is_too_large_for_a_message(name):
     ("schedule__name", "cos", ["'cos'", "'one_cycle'", "did you mean 'cosine'?"]),
     ("data__offline", "mnist", ["'mnist'", "'digits'"]),
     # Whole sections.
-    ("model", 5, ["config.model is a section of fields; its fields are model.features, "]),
+    ("ema", 5, ["config.ema is a section of fields; its fields are ema.decay, ema.evaluate"]),
     ("model__features", (8, "a"), ["whose element 'a' is of type str, but every element must be"]),
     ("ema", {}, ["config.ema.decay is missing", "default()"]),
   ],

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp.errors import UsageError, did_you_mean, listing, shown
+from mnist_mlp.synonyms import FIELD_OF
 
 
 class Field(NamedTuple):
@@ -152,21 +153,29 @@ def check_known(name: str, known: Mapping[str, Any]) -> None:
   """Raises a UsageError with the nearest field unless `name` is in the flat mapping `known`."""
   if name in known:
     return
-  by_leaf = {field.rpartition(".")[2]: field for field in known}
-  leaf = name.rpartition(".")[2]
-  hint = f"; did you mean {by_leaf[leaf]!r}?" if leaf in by_leaf else did_you_mean(name, known)
+  inside = [field for field in known if field.startswith(f"{name}.")]
+  if inside:
+    own = f"{name}.name"
+    hint = f"did you mean {own!r}?" if own in known else f"its fields are {listing(inside)}"
+    raise UsageError(f"config.{name} is a section of fields; {hint}")
+  by_leaf = FIELD_OF | {field.rpartition(".")[2]: field for field in known}
+  nearest = by_leaf.get(name.rpartition(".")[2].lower().replace("-", "_"))
+  hint = f"; did you mean {nearest!r}?" if nearest in known else did_you_mean(name, known)
   raise UsageError(f"config.{name} is not a field{hint}")
 
 
 def check_type(name: str, value: Any, field: Field) -> None:
   """Raises a UsageError unless the value is of the field's type; an int may stand for a float."""
-  expected = type(field.default)
+  expected, own = type(field.default), type(value).__name__
   ok = type(value) is expected or (expected is float and type(value) is int)
-  if expected is tuple and ok:
-    ok = all(type(item) is int for item in value)
   kind = "tuple of int" if expected is tuple else expected.__name__
-  own = type(value).__name__
   _require(ok, f"config.{name} is {shown(value)}, of type {own}, but must be of type {kind}")
+  for element in value if expected is tuple else ():
+    _require(
+      type(element) is int,
+      f"config.{name} is {shown(value)}, whose element {shown(element)} is of type "
+      f"{type(element).__name__}, but every element must be of type int",
+    )
 
 
 def _check_allowed(name: str, value: Any, field: Field) -> None:

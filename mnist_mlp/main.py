@@ -17,7 +17,7 @@ from mnist_mlp import config
 from mnist_mlp.errors import UsageError
 from mnist_mlp.run import cli
 from mnist_mlp.run.origin import Origin, origin_of
-from mnist_mlp.run.workdir import Workdir, chosen
+from mnist_mlp.run.workdir import Workdir, chosen, logdir_of
 
 with epy.lazy_imports():  # JAX takes seconds, for which --help and errors need not wait.
   from mnist_mlp import train
@@ -59,7 +59,7 @@ def main(line: cli.CommandLine) -> None:
         train.train_and_evaluate(validated, workdir, profile=line.flags.profile, origin=origin)
     else:
       _say_finished(folder, result)
-    print(f"look at it:  tensorboard --logdir={shlex.quote(str(workdir))}")
+    print(f"look at it:  tensorboard --logdir={shlex.quote(str(logdir_of(workdir)))}")
     print(f"this run again, from where it stands:  {line.again(workdir)}")
 
 

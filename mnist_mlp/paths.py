@@ -17,6 +17,7 @@ def expand(path: str | os.PathLike) -> Path:
   text = os.fspath(path)
   if "\0" in text:
     raise UsageError(f"the path {text!r} holds a NUL character, which no file name can hold")
+  _check_encoding(text)
   expanded = os.path.expanduser(text)
   if expanded.startswith("~"):
     raise UsageError(
@@ -26,6 +27,16 @@ def expand(path: str | os.PathLike) -> Path:
   literal = Path(expanded)
   # Path("./~") is Path("~"), which would mean the home folder the next time.
   return literal.absolute() if str(literal).startswith("~") else literal
+
+
+def _check_encoding(text: str) -> None:
+  try:
+    os.fsencode(text)
+  except UnicodeEncodeError as error:
+    raise UsageError(
+      f"the path {text!a} cannot be named in {error.encoding}, the encoding of file names here; "
+      "set the variable LC_ALL to C.UTF-8"
+    ) from error
 
 
 def _why_unknown(user: str) -> str:

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 _RETRY = 0.1  # seconds
@@ -17,9 +18,22 @@ _EXCEPTIONS_ARE_LOST = ("__del__", "_xla_gc_callback")  # functions that garbage
 
 
 def prepare() -> None:
-  """Prepares the process of a command."""
+  """Prepares the process of a command; ends the process of a module that is none."""
   open_standard_streams()
   leave_at_once()
+  _check_command()
+
+
+def _check_command() -> None:
+  """Says what to run, and exits, if `python -m` names a module of the package without a command."""
+  words = sys.orig_argv
+  name = words[words.index("-m") + 1] if "-m" in words[:-1] else ""
+  package, _, module = name.partition(".")
+  path = Path(__file__).parent.joinpath(*module.split(".")).with_suffix(".py")
+  if not module or not path.is_file() or '\nif __name__ == "__main__":' in path.read_text("utf-8"):
+    return
+  print(f"error: {name} is no command; python -m {package} lists the commands", file=sys.stderr)
+  sys.exit(2)
 
 
 def open_standard_streams() -> None:

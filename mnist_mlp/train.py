@@ -2,6 +2,7 @@
 
 import functools
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,10 @@ from mnist_mlp.core.state import (
 )
 from mnist_mlp.core.steps import ChunkLength
 from mnist_mlp.core.traced import traced
-from mnist_mlp.errors import RunError
 from mnist_mlp.run import environment
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import Console
+from mnist_mlp.run.history import Row
 from mnist_mlp.run.loop import Chunk, Loop, Pace, measured
 from mnist_mlp.run.memory import exhaustion, fetch
 from mnist_mlp.run.origin import Origin, keep
@@ -44,7 +45,12 @@ _SMALLER = "lower config.batch_size, config.eval_batch_size or config.model.feat
 
 
 def train_and_evaluate(
-  config: ConfigDict, workdir: str | Path, *, profile: bool = False, origin: Origin | None = None
+  config: ConfigDict,
+  workdir: str | Path,
+  *,
+  profile: bool = False,
+  origin: Origin | None = None,
+  on_evaluation: Callable[[Row], Any] | None = None,
 ) -> TrainState:
   """Trains a config to its end, from where the workdir's last checkpoint stands.
 
@@ -53,6 +59,8 @@ def train_and_evaluate(
     workdir: folder of the run, made if missing; see `run/workdir.py`.
     profile: writes a trace of one chunk of steps, for TensorBoard's profiler or Perfetto.
     origin: the run from which a new run starts; see `run/origin.py`.
+    on_evaluation: is called with each row of metrics.jsonl, once its state is saved. Something true
+      in return stops the run there, unfinished: the same call goes on with it.
 
   Returns:
     The last state. If the run is finished already, nothing is trained.
@@ -67,7 +75,7 @@ def train_and_evaluate(
   environment.free_programs()  # of runs before, which this one cannot use
   with Workdir(workdir).claim(config) as folder, jax.set_mesh(create_mesh()), exhaustion(_SMALLER):
     keep(folder, origin)
-    run = open_run(config, folder, Console())
+    run = open_run(config, folder, Console(), on_evaluation)
     with Checkpoints(folder.path / "checkpoints", report=run.console.line) as checkpoints:
       trainer = Trainer(run)
       new = trainer.state, trainer.metrics
@@ -94,14 +102,17 @@ def _train(run: Run, trainer: "Trainer", loop: Loop, checkpoints: Checkpoints) -
       for chunk in loop.chunks(total_steps, signals):
         found = measured(chunk)
         if found.non_finite is not None:
-          raise _diverged(found.non_finite, checkpoints)
+          raise checkpoints.diverged(found.non_finite)
         run.console.advance(chunk.num_steps * run.config.batch_size)
-        accuracy = None
+        row: Row = {}
         if run.timetable.evaluates_at(chunk.step):
           row = reporter.evaluation(chunk.step, found, chunk.snapshot[0].params)
-          accuracy = row.get("validation/accuracy")
         if chunk.snapshot:
+          accuracy = row.get("validation/accuracy")
           checkpoints.save(chunk.step, chunk.snapshot, run.about(), accuracy)
+        if row and run.stopped_by_caller(row) and not signals.received:
+          trainer.state, trainer.metrics = chunk.snapshot
+          return
       if loop.step < total_steps:
         checkpoints.save(loop.step, (trainer.state, trainer.metrics), run.about())
         checkpoints.wait()
@@ -168,13 +179,3 @@ class Trainer:
   def evaluated_params(self) -> Any:
     """Returns the parameters that are evaluated: the weights, or an average of them."""
     return evaluation_variables(self.state, self._run.config)["params"]
-
-
-def _diverged(step: int, checkpoints: Checkpoints) -> RunError:
-  checkpoints.wait()
-  saved = checkpoints.steps()
-  good = f"the last good checkpoint is that of step {saved[-1]}" if saved else "nothing was saved"
-  return RunError(
-    f"the loss became NaN or infinite at step {step}; {good}; a smaller "
-    "config.optimizer.learning_rate or a config.optimizer.clip_norm may help"
-  )

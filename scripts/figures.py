@@ -15,9 +15,9 @@ from PIL import Image
 
 from mnist_mlp import data, inference
 from mnist_mlp.run import figures
+from mnist_mlp.run.curves import learning_curves
 from mnist_mlp.run.reporting import distortions
 from mnist_mlp.run.workdir import Workdir
-from mnist_mlp.sweeps.figures import learning_curves
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 

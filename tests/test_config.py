@@ -8,7 +8,7 @@ import pytest
 import small
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from mnist_mlp import config
+from mnist_mlp import config, synonyms
 from mnist_mlp.errors import UsageError
 
 
@@ -75,8 +75,8 @@ def test_no_number_is_too_large_for_a_message(name):
     ("data__name", None, ["config.data.name is None", "type str"]),
     ("ema__evaluate", 1, ["config.ema.evaluate is 1", "type bool"]),
     ("model__features", 512, ["config.model.features is 512", "tuple of int"]),
-    ("model__features", (512, 1.5), ["config.model.features", "tuple of int"]),
-    ("model__features", (512, True), ["config.model.features", "tuple of int"]),
+    ("model__features", (512, 1.5), ["config.model.features", "element 1.5 is of type float"]),
+    ("model__features", (512, True), ["whose element True is of type bool, but every"]),
     ("seed", np.int64(3), ["config.seed is np.int64(3)", "of type int64", "must be of type int"]),
     ("optimizer__learning_rate", np.float32(0.1), ["of type float32", "must be of type float"]),
     ("model__features", np.array([5, 6]), ["of type ndarray", "must be of type tuple of int"]),
@@ -118,7 +118,8 @@ def test_no_number_is_too_large_for_a_message(name):
     ("schedule__name", "cos", ["'cos'", "'one_cycle'", "did you mean 'cosine'?"]),
     ("data__offline", "mnist", ["'mnist'", "'digits'"]),
     # Whole sections.
-    ("model", 5, ["config.model is not a field"]),
+    ("ema", 5, ["config.ema is a section of fields; its fields are ema.decay, ema.evaluate"]),
+    ("model__features", (8, "a"), ["whose element 'a' is of type str, but every element must be"]),
     ("ema", {}, ["config.ema.decay is missing", "default()"]),
   ],
 )
@@ -217,6 +218,14 @@ def test_check_known_accepts_known_and_hints_at_the_leaf():
   config.check_known("optimizer.b1", {"optimizer.b1": 0})
   with pytest.raises(UsageError, match=re.escape("did you mean 'optimizer.b1'?")):
     config.check_known("b1", {"optimizer.b1": 0})
+
+
+def test_what_other_programs_call_a_field_is_understood():
+  for word, field in synonyms.FIELD_OF.items():
+    assert field in config.FIELDS and word not in config.FIELDS
+    for given in (word, word.upper(), f"train.{word.replace('_', '-')}"):
+      with pytest.raises(UsageError, match=f"did you mean '{field}'"):
+        config.check_known(given, config.FIELDS)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,28 @@ def test_a_path_that_names_nothing_is_refused():
     expand("a\0b")
 
 
+ASCII = """
+from mnist_mlp.paths import expand
+print(ascii(expand(b"\\xc3\\xa4".decode("ascii", "surrogateescape"))))
+expand("\\xe4")
+"""
+
+
+def test_a_path_that_the_locale_cannot_name_is_one_sentence():
+  """From a command line all bytes arrive. A config file or a program may have other letters."""
+  variables = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+  done = subprocess.run(
+    [sys.executable, "-c", ASCII],
+    env={**os.environ, **variables},
+    capture_output=True,
+    text=True,
+    timeout=60,
+  )
+  assert done.stdout == "PosixPath('\\udcc3\\udca4')\n", done.stderr
+  assert "UsageError: the path '\\xe4' cannot be named in ascii" in done.stderr
+  assert "LC_ALL to C.UTF-8" in done.stderr
+
+
 HOMELESS = """
 import os
 from mnist_mlp.paths import expand

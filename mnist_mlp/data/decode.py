@@ -14,6 +14,7 @@ from mnist_mlp.errors import RunError, UsageError, UserError, listing
 
 with epy.lazy_imports():  # A run on cached data needs no TFDS.
   import tensorflow_datasets as tfds
+  import tqdm
 
 _BATCH = 1000  # records; decoding this many at a time is three times as fast as one by one
 
@@ -69,7 +70,10 @@ def _decode_split(builder: "tfds.core.DatasetBuilder", split: str) -> Examples:
   memory.check_fits(f"the split {split!r} of {count:,} images", count * math.prod(feature.shape))
   images, labels = np.empty((count, *feature.shape), np.uint8), np.empty(count, np.int32)
   # strict: there must be as many records as the dataset says.
-  for index, example in zip(range(count), _records(builder, split), strict=True):
+  records = tqdm.tqdm(
+    _records(builder, split), f"decoding {split}", count, leave=False, disable=None
+  )  # None: unless nobody watches, as standard error is no terminal.
+  for index, example in zip(range(count), records, strict=True):
     image, label = example[image_key], int(example[label_key])
     if image.shape != feature.shape or image.dtype != np.uint8:
       raise ValueError(f"{split} image {index} is {image.dtype} {image.shape}")

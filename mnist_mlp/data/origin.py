@@ -6,10 +6,11 @@ hosts that TFDS downloads from. TFDS itself retries for minutes before it gives 
 
 import hashlib
 import os
+import textwrap
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from etils import epy
@@ -23,7 +24,7 @@ with epy.lazy_imports():  # A run on cached data needs neither.
   import tensorflow_datasets as tfds
 
 _PROBE_SECONDS = 6.0  # the time in which the hosts of a dataset's files must answer
-_NAMES_SHOWN = 6  # file names in an error message, at most
+_SHOWN = 8  # files in an error message, at most
 
 
 def find_origin(
@@ -50,13 +51,24 @@ def find_origin(
   problem = "they must be downloaded by hand" if by_hand else probe(files)
   if not problem:
     return f"a download of {sum(info.size for info in files.values()) / 1e6:.1f} MB"
-  names = listing(info.filename or url for url, info in list(files.items())[:_NAMES_SHOWN])
+  where = textwrap.indent(by_hand.strip(), "  ") if by_hand else _addresses(files)
   raise UnavailableError(
     f"{name} is not prepared in {folder}, and its original files cannot be had: {problem}.\n"
-    f"To use {name}, set config.data.manual_dir to a folder with the original files ({names}), "
-    f"or config.data.data_dir to a TFDS folder in which {name} is prepared. "
+    f"To use {name}, set config.data.data_dir to a TFDS folder in which it is prepared; or fetch "
+    "its original files into one folder, and set config.data.manual_dir to that folder:\n"
+    f"{where}\n"
     "To do without it, set config.data.offline to 'digits'."
   )
+
+
+def _addresses(files: "Mapping[str, tfds.download.checksums.UrlInfo]") -> str:
+  """Returns a line for each file: its address, and the name that it must have if that differs."""
+  lines = [
+    f"  {url}" + ("" if url.endswith(f"/{info.filename or ''}") else f" as {info.filename}")
+    for url, info in files.items()
+  ]
+  more = [f"  and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+  return "\n".join(lines[:_SHOWN] + more)
 
 
 def _check_manual_files(

@@ -5,6 +5,7 @@ Only this step needs TensorFlow.
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from etils import epy
@@ -57,7 +58,7 @@ def prepare(source: Source, folder: Path, target: Path) -> None:
 def _prepare_in_scratch(source: Source, scratch: Path) -> Path:
   """Returns the folder of the prepared files."""
   import_tensorflow()
-  tfds.disable_progress_bar()
+  tfds.display_progress_bar(sys.stderr.isatty())
   manual_dir = source.manual_dir
   config = tfds.download.DownloadConfig(
     # TFDS recognizes extracted files by their names alone, and many datasets have files of the

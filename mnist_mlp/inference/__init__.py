@@ -11,6 +11,7 @@ What each module answers:
 
     nets         a run's net as one of its checkpoints holds it, and committees
     predictions  what a net says of pictures
+    asking       arrays and files in, for Python and notebooks
     evaluation   what a net says of a split of a dataset, and how good that is in numbers
     report       an evaluation as text, JSON and figures
     pictures     a picture of a digit -> what MNIST would have made of it, by way of:
@@ -33,11 +34,13 @@ from etils import epy
 
 with epy.lazy_api_imports(globals()):
   from mnist_mlp.data.pictures import load_picture
+  from mnist_mlp.inference.asking import predict_files, predict_images
   from mnist_mlp.inference.brightness import to_rgb
   from mnist_mlp.inference.evaluation import Evaluation, evaluate, measure
   from mnist_mlp.inference.nets import Committee, Net, load_nets, load_run
   from mnist_mlp.inference.pictures import Prepared, prepare
   from mnist_mlp.inference.predictions import Prediction, cautions, check_takes_digits, classify
+  from mnist_mlp.inference.report import draw
 
 __all__ = [
   "Committee",
@@ -48,11 +51,14 @@ __all__ = [
   "cautions",
   "check_takes_digits",
   "classify",
+  "draw",
   "evaluate",
   "load_nets",
   "load_picture",
   "load_run",
   "measure",
+  "predict_files",
+  "predict_images",
   "prepare",
   "to_rgb",
 ]

@@ -14,8 +14,6 @@ from mnist_mlp.inference.predictions import Prediction
 from mnist_mlp.inference.sources import Failure, Picture
 
 with epy.lazy_imports():  # Only the figure needs matplotlib, which takes half a second.
-  import matplotlib.figure
-
   from mnist_mlp.run import figures
 
 MOST_SHOWN = 100  # pictures in a figure
@@ -109,12 +107,10 @@ def save_figure(
     raise RunError(f"cannot write {target}: {error.strerror}") from error
 
 
-def _drawn(
-  pictures: Sequence[Picture], predictions: Sequence[Prediction]
-) -> "matplotlib.figure.Figure":
+def _drawn(pictures: Sequence[Picture], predictions: Sequence[Prediction]) -> "figures.Figure":
   columns = min(len(pictures), _COLUMNS)
   rows = -(-len(pictures) // columns)
-  figure = matplotlib.figure.Figure((1.6 * max(columns, 3), 3.7 * rows), layout="constrained")
+  figure = figures.Figure((1.6 * max(columns, 3), 3.7 * rows), layout="constrained")
   axes = figure.subplots(2 * rows, columns, squeeze=False)
   for ax in axes.flat:
     ax.set_axis_off()

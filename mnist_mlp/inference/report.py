@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from mnist_mlp.errors import RunError, listing
 from mnist_mlp.inference.evaluation import MISTAKES, Evaluation
@@ -106,7 +105,7 @@ def write(evaluation: Evaluation, numbers: Mapping[str, Any], *, best: bool) -> 
   return folder
 
 
-def draw(evaluation: Evaluation) -> dict[str, Figure]:
+def draw(evaluation: Evaluation) -> dict[str, figures.Figure]:
   """Returns the figures by their names."""
   examples, probabilities = evaluation.examples, evaluation.probabilities
   class_names = evaluation.net.class_names

@@ -9,13 +9,15 @@ resuming      where a start goes on; trained: what a run has come to, read only
 origin        the run that another one starts from
 checkpoint    Orbax; digests: whether one is whole; literal: folders of odd names
 durable       files that outlive a loss of power
-reporting     what a run reports; tensorboard, hparams, figures, calibration: how
+reporting     what a run reports; tensorboard, hparams, figures, curves, calibration: how
+views         evaluations of runs as frames and curves, for notebooks
 console       lines and a progress bar
 compilation   the compilation cache, whole and damaged; a line for what compiles for long
 environment   signals, the compilation cache, versions and devices
-memory        how much is left, and what cannot fit; cgroup: what a container leaves
+memory        how much is left, and what cannot fit
 profile       a trace of some steps
-config_files  config files, and what is wrong with them
+config_files  config files, those that come with the program, and what is wrong with them
+field_help    the fields of the config for --help
 config_json   configs that runs have kept, those of earlier versions included
 cli           what all commands share
 """

@@ -170,6 +170,16 @@ class Checkpoints:
     accuracy = -math.inf if step is None else _accuracy(self._manager.metrics(step))
     return None if accuracy == -math.inf else {"step": step, "accuracy": accuracy}
 
+  def diverged(self, step: int) -> RunError:
+    """Returns the error that ends a run whose loss became NaN or infinite at a step."""
+    self.wait()
+    saved = self.steps()
+    good = f"the last good checkpoint is that of step {saved[-1]}" if saved else "nothing was saved"
+    return RunError(
+      f"the loss became NaN or infinite at step {step}; {good}; a smaller "
+      "config.optimizer.learning_rate or a config.optimizer.clip_norm may help"
+    )
+
   def restore(self, step: int, template: Any) -> Any:
     """Returns the tree saved at `step`.
 

@@ -25,8 +25,8 @@ from ml_collections import ConfigDict, config_flags
 from mnist_mlp import config as config_lib
 from mnist_mlp import startup
 from mnist_mlp.errors import Interrupted, UsageError, UserError, printable
-from mnist_mlp.paths import expand
-from mnist_mlp.run.config_files import load_config
+from mnist_mlp.run import field_help
+from mnist_mlp.run.config_files import find, load_config
 
 _HELP = {"--help", "-help", "-h", "--helpshort", "--helpfull"}
 # Of writes for which there is no room: on a disk, within a quota, in a file of limited size.
@@ -69,7 +69,7 @@ def define_config(values: flags.FlagValues, arguments: Sequence[str]) -> None:
   config_flags.DEFINE_config_file(
     "config",
     None,
-    "config file; --config.FIELD=VALUE overrides one of its fields",
+    "config file, or the name of a recipe such as adam; --config.FIELD=VALUE overrides a field",
     flag_values=values,
     sys_argv=list(arguments),
   )
@@ -179,9 +179,7 @@ def parse(
     arguments = _expanded(values.read_flags_from_files(list(argv[1:]), force_gnu=False))
     define_flags(values, arguments)
     if _HELP.intersection(arguments):
-      print(
-        f"{sys.modules[main.__module__].__doc__}\nflags:\n{values.get_help(include_special_flags=False)}"
-      )
+      _print_help(main, values)
       sys.exit(0)
     path = _config_path(arguments)
     if path is not None:
@@ -192,6 +190,13 @@ def parse(
   if values["verbosity"].using_default_value:
     _quieten_logs()
   return CommandLine(_program(main, argv[0]), arguments, values, rest)
+
+
+def _print_help(main: Callable[[CommandLine], None], values: flags.FlagValues) -> None:
+  about = sys.modules[main.__module__].__doc__
+  print(f"{about}\nflags:\n{values.get_help(include_special_flags=False)}")
+  if "config" in values:
+    print(f"\n{field_help.text()}")
 
 
 def _quieten_logs() -> None:
@@ -207,15 +212,15 @@ def _program(main: Callable[[CommandLine], None], script: str) -> str:
 
 
 def _expanded(arguments: Sequence[str]) -> list[str]:
-  """Returns the arguments with the path of --config as it is meant: a shell leaves its ~ alone."""
+  """Returns the arguments with the path of the file that --config means; see `find`."""
   expanded = list(arguments)
   for i, argument in enumerate(arguments):
     name, equals, value = argument.lstrip("-").partition("=")
     if name == "config" and argument.startswith("-"):
       if equals:
-        expanded[i] = f"--config={expand(value)}"
+        expanded[i] = f"--config={find(value)}"
       elif i + 1 < len(arguments):
-        expanded[i + 1] = str(expand(arguments[i + 1]))
+        expanded[i + 1] = find(arguments[i + 1])
   return expanded
 
 

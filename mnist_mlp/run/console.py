@@ -15,7 +15,10 @@ with epy.lazy_imports():  # A log file needs no bar.
 
 
 class Console:
-  """Prints lines. On a terminal, a bar below them shows examples a second and the time left."""
+  """Prints lines. A bar below them shows examples a second and the time left.
+
+  The bar is there on a terminal, and in a notebook.
+  """
 
   def __init__(self, quiet: bool = False):
     """Shows nothing at all if it is quiet, as for the members of a sweep."""
@@ -23,9 +26,12 @@ class Console:
     self._bar: Any = None
 
   def start_bar(self, examples: int, done: int) -> None:
-    """Shows the bar for `examples` in all, `done` of them before, if stderr is a terminal."""
-    if not self._quiet and sys.stderr.isatty():
+    """Shows the bar for `examples` in all, `done` of them before, where somebody watches it."""
+    notebook = in_notebook()
+    if not self._quiet and (notebook or sys.stderr.isatty()):
       self._bar = tqdm.tqdm(
+        # A notebook shows its two streams apart: the bar would not stay below the lines.
+        file=sys.stdout if notebook else sys.stderr,
         total=examples,
         initial=done,
         unit=" examples",
@@ -72,6 +78,24 @@ def _terminal_may_go() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
       os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def clock(seconds: float) -> str:
+  """Returns a duration as '3:10', or '1:03:10'."""
+  minutes, rest = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def rounded(number: float) -> str:
+  """Returns a number with two decimals at most: '3' for 2.9996."""
+  return f"{number:.2f}".rstrip("0").rstrip(".")
+
+
+def in_notebook() -> bool:
+  """Returns whether a kernel of Jupyter, Colab or the like runs this process."""
+  ipython = sys.modules.get("IPython")
+  return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def boxed(text: str) -> str:

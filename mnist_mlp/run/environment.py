@@ -19,9 +19,10 @@ from typing import Any
 
 import jax
 
+from mnist_mlp import cgroup
 from mnist_mlp.errors import Interrupted, UsageError
 from mnist_mlp.paths import expand
-from mnist_mlp.run import cgroup, compilation
+from mnist_mlp.run import compilation
 
 _PACKAGES = (
   "mnist_mlp",
@@ -35,12 +36,16 @@ _PACKAGES = (
   "tensorflow-datasets",
   "numpy",
 )
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-# What JAX must be set to. Anything else would end in errors deep inside a program.
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+# What JAX must be set to. Else programs would end in errors deep inside, or the same config would
+# give other results: all random numbers follow from (config.seed, step).
 _NEEDED = {
   "jax_enable_x64": False,
   "jax_disable_jit": False,
   "jax_numpy_dtype_promotion": "standard",
+  "jax_default_prng_impl": "threefry2x32",
+  "jax_threefry_partitionable": True,
+  "jax_random_seed_offset": 0,
 }
 _TOGETHER = 1.0  # seconds within which signals count as one
 
@@ -65,7 +70,7 @@ class StopSignals:
   def __enter__(self) -> "StopSignals":
     """Installs the handlers."""
     if threading.current_thread() is threading.main_thread():
-      for number in _STOPPING:
+      for number in STOPPING:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
           self._previous[number] = signal.signal(number, self._handle)
     return self
@@ -168,7 +173,14 @@ def describe() -> dict[str, Any]:
     "processor": _cpuinfo("model name"),
     "cpu_cores": _visible_cores(),
     "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    **_precision(),
   }
+
+
+def _precision() -> dict[str, str]:
+  """Returns the precision of matrix products if it was chosen; old runs have no such entry."""
+  chosen = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+  return {"matmul_precision": str(chosen)} if chosen else {}
 
 
 def cpu_cores() -> int:

@@ -1,17 +1,19 @@
 """Pictures of one run: arrays in, matplotlib figures out. No files, no windows, no global state.
 
-`figure.savefig(path)` writes a figure, `to_image` makes an array of it. All figures are 800 pixels
-wide at 100 dots per inch, on white, so that they read alike on light and on dark pages.
+`figure.savefig(path)` writes a figure, `to_image` makes an array of it, notebooks show it. All
+figures are 800 pixels wide at 100 dots per inch, on white, so that they read alike on light and on
+dark pages.
 """
 
+import io
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib.figure
 import numpy as np
 import scipy.special
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from mnist_mlp.core.spec import Examples
@@ -20,6 +22,15 @@ from mnist_mlp.run.calibration import calibration_bins, expected_calibration_err
 WIDTH = 8.0  # inches
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+class Figure(matplotlib.figure.Figure):
+  """A figure that notebooks show. They show others only if pyplot, and its state, made them."""
+
+  def _repr_png_(self) -> bytes:
+    content = io.BytesIO()
+    self.savefig(content, format="png", dpi=100)
+    return content.getvalue()
 
 
 def to_image(figure: Figure, dpi: int = 100) -> np.ndarray:

@@ -27,7 +27,9 @@ def plain_name(folder: Path) -> Iterator[Path]:
     OSError: the folder cannot be opened.
     UsageError: the system has no such name.
   """
-  if _PLAIN.fullmatch(str(folder)) and folder.parts[1:2][0] not in _ADDRESSES:
+  # TensorStore encodes names as UTF-8, whatever the locale says.
+  as_utf8 = str(folder).encode(errors="replace") == os.fsencode(folder)
+  if as_utf8 and _PLAIN.fullmatch(str(folder)) and folder.parts[1:2][0] not in _ADDRESSES:
     yield folder
     return
   descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -4,15 +4,14 @@ import contextlib
 import itertools
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
+from mnist_mlp import cgroup
 from mnist_mlp.core.spec import DataSpec
 from mnist_mlp.errors import RunError, UsageError
-from mnist_mlp.run import cgroup
 
 _FLOAT = 4  # bytes
 _UNKNOWN = 4 * 2**30  # bytes; of a system that does not say
@@ -27,15 +26,8 @@ def free_bytes() -> int:
   stats = [device.memory_stats() or {} for device in jax.devices()]
   if all("bytes_limit" in one for one in stats):
     return sum(one["bytes_limit"] - one["bytes_in_use"] for one in stats)
-  bounds = [_available(), cgroup.memory_left()]
-  return min((bound for bound in bounds if bound is not None), default=_UNKNOWN)
-
-
-def _available() -> int | None:
-  with contextlib.suppress(OSError, StopIteration):
-    lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
-  return None
+  left = cgroup.available()
+  return _UNKNOWN if left is None else left
 
 
 def least_bytes(config: ConfigDict, spec: DataSpec) -> dict[str, int]:

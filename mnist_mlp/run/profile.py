@@ -35,7 +35,10 @@ class ProfiledOnce:
       chunk = self._dispatch(step, length)
       _wait(chunk)
     place = folder / "plugins" / "profile"
-    self._run.console.line(f"profiled steps {step} to {chunk.step}; the trace is in {place}")
+    self._run.console.line(
+      f"profiled steps {step} to {chunk.step}; the trace is in {place}. TensorBoard shows it with "
+      "its profiler plugin (pip install xprof), https://ui.perfetto.dev shows its *.json.gz"
+    )
     return chunk
 
 

@@ -17,6 +17,7 @@ from mnist_mlp.core import augment
 from mnist_mlp.core.spec import Examples
 from mnist_mlp.errors import Interrupted, RunError
 from mnist_mlp.run import origin, tensorboard
+from mnist_mlp.run.console import clock, rounded
 from mnist_mlp.run.hparams import hparams_of
 from mnist_mlp.run.loop import Measured
 from mnist_mlp.run.run import Run
@@ -151,14 +152,15 @@ class Reporter:
 
   def _evaluation_line(self, row: Mapping[str, float]) -> str:
     total = self._run.timetable.total_steps
-    epochs = total / self._run.timetable.steps_per_epoch
-    parts = [f"epoch {row['epoch']:>4.4g}/{epochs:.4g}  step {row['step']}/{total}"]
+    epochs = rounded(total / self._run.timetable.steps_per_epoch)
+    epoch = f"{rounded(row['epoch']):>{len(epochs)}}"
+    parts = [f"epoch {epoch} of {epochs}, step {row['step']} of {total}"]
     for split in ("train", "validation"):
       if f"{split}/loss" in row:
         loss, accuracy = row[f"{split}/loss"], 100 * row[f"{split}/accuracy"]
         parts.append(f"{split} loss {loss:.4f} accuracy {accuracy:.2f}%")
-    left = round((total - row["step"]) * self._config.batch_size / self.rate)
-    parts.append(f"{self.rate:,.0f} examples/s  {left // 60}:{left % 60:02} left")
+    left = (total - row["step"]) * self._config.batch_size / self.rate
+    parts.append(f"{self.rate:,.0f} examples/s, {clock(left)} left")
     return " | ".join(parts)
 
   def _histograms(self, step: int, params: Any) -> None:

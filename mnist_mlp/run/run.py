@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from mnist_mlp.core.spec import DataSpec
 from mnist_mlp.errors import RunError, UsageError
 from mnist_mlp.run import environment, memory
 from mnist_mlp.run.console import Console, boxed
+from mnist_mlp.run.history import Row
 from mnist_mlp.run.loop import Timetable
 from mnist_mlp.run.workdir import Workdir
 
@@ -29,6 +31,7 @@ class Run:
   console: Console
   timetable: Timetable
   environment: dict[str, Any]  # see `environment.describe`
+  on_evaluation: Callable[[Row], Any] | None = None  # see `train.train_and_evaluate`
 
   @functools.cached_property
   def static(self) -> FrozenConfigDict:
@@ -49,6 +52,15 @@ class Run:
       "rows": self.folder.history.rows,
     }
 
+  def stopped_by_caller(self, row: Row) -> bool:
+    """Calls `on_evaluation` with a row; returns whether it stops the run there, before its end."""
+    stops = self.on_evaluation and self.on_evaluation(dict(row))
+    step, total = row["step"], self.timetable.total_steps
+    if stops and step < total:
+      self.console.stop_bar()
+      self.console.line(f"stopped after step {step} of {total}; the same call goes on from there")
+    return bool(stops) and step < total
+
   def warn_of_stand_in(self) -> None:
     """Says in a box that the data are not the ones asked for, if that is so."""
     name, wanted = self.dataset.name, self.dataset.stand_in_for
@@ -61,13 +73,19 @@ class Run:
       )
 
 
-def open_run(config: ConfigDict, folder: Workdir, console: Console) -> Run:
+def open_run(
+  config: ConfigDict,
+  folder: Workdir,
+  console: Console,
+  on_evaluation: Callable[[Row], Any] | None = None,
+) -> Run:
   """Loads the data of a run, checks that they fit the config, and notes both in the folder.
 
   Args:
     config: a validated config.
     folder: claimed for this config. If a run was started in it, it goes on with the same data.
     console: gets the lines.
+    on_evaluation: see `train.train_and_evaluate`.
 
   Raises:
     UsageError: the config does not fit the data or the devices.
@@ -79,7 +97,8 @@ def open_run(config: ConfigDict, folder: Workdir, console: Console) -> Run:
   timetable = Timetable.of(config, check_sizes(config, dataset))
   folder.keep_config(config)  # First: the other files in the folder belong to this config.
   folder.write_json("dataset.json", dataset.describe())
-  return Run(config, dataset, folder, console, timetable, environment.describe())
+  about = environment.describe()
+  return Run(config, dataset, folder, console, timetable, about, on_evaluation)
 
 
 def spec_of(config: ConfigDict, dataset: data.Dataset) -> DataSpec:

@@ -28,7 +28,7 @@ from tensorboard.plugins.text import summary_v2 as text_summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
-from mnist_mlp.run.hparams import hparams_of, setting_id
+from mnist_mlp.run.hparams import hparams_of, trial_id
 
 _STATUSES = {"success": api_pb2.STATUS_SUCCESS, "failure": api_pb2.STATUS_FAILURE}
 _SESSION_END = ".session_end"
@@ -94,6 +94,7 @@ class SummaryWriter:
       first_step: see `create_writer`. None hides nothing that other writers wrote there.
     """
     self._events = _EventFile(logdir)
+    self._name = pathlib.Path(logdir).absolute().name
     if first_step is not None:
       # At step 0 too: TensorBoard discards nothing for the first such event of a run.
       start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
@@ -128,8 +129,9 @@ class SummaryWriter:
 
   def write_hparams(self, hparams: Mapping[str, Any]) -> None:
     """Starts a session of TensorBoard's HParams, where runs of one setting make up one trial."""
+    trial = trial_id(hparams, self._name)
     self._events.write(
-      step=0, summary=hparams_summary.hparams_pb(hparams_of(hparams), trial_id=setting_id(hparams))
+      step=0, summary=hparams_summary.hparams_pb(hparams_of(hparams), trial_id=trial)
     )
 
   def _unsupported(self, *args, **kwargs):

@@ -255,6 +255,20 @@ def changes_of_run(held: ConfigDict, config: ConfigDict) -> str:
   return config_lib.differences(moved, config)
 
 
+def logdir_of(run: Path) -> Path:
+  """Returns the folder in which TensorBoard shows all of a run.
+
+  Given the folder of a single run, TensorBoard leaves its results out of the table of
+  hyperparameters. So it is the folder above, if that holds nothing but runs and sweeps.
+  """
+  parts = ("config.json", "members")
+  with contextlib.suppress(OSError), os.scandir(run.parent) as entries:
+    shown = (entry.path for entry in entries if not entry.name.startswith("."))
+    if all(any(os.path.exists(os.path.join(path, part)) for part in parts) for path in shown):
+      return run.parent
+  return run
+
+
 def _runs_in(folder: Path) -> list[str]:
   """Returns the paths of some runs that lie in a folder."""
   if not os.path.isdir(folder):

@@ -16,6 +16,7 @@ import signal
 import socket
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,6 @@ with epy.lazy_imports():  # Ray is an extra.
   import ray
   from ray import tune
 
-_STOPS = (signal.SIGINT, signal.SIGTERM)
 _ATTEMPTS = 3  # to go on with a trial after its machine or process was lost
 _LOCK_SECONDS = 60.0  # within which a lost process lets go of the folder
 _ENVIRONMENT = {
@@ -60,13 +60,14 @@ class RayEngine:
     self._options = options
     self._previous: dict[signal.Signals, Any] = {}  # handlers
     self._received: int | None = None  # the signal at which the trials end
+    self._end_trials: Any = None  # while Tune runs, its own handler, which ends all trials
 
   def __enter__(self) -> "RayEngine":
     """Connects to the cluster; raises a RunError if that cannot be."""
     os.environ.update(_ENVIRONMENT)
     if not self._options.ray_address:
       os.environ.update(_PRIVATE, RAY_AUTH_TOKEN=secrets.token_hex(32))
-    self._previous = {number: signal.getsignal(number) for number in _STOPS}
+    self._previous = {number: signal.getsignal(number) for number in environment.STOPPING}
     try:
       self._handle_signals()
       _connect(self._options.ray_address)
@@ -83,15 +84,24 @@ class RayEngine:
       signal.signal(number, handler)
 
   def _handle_signals(self) -> None:
-    for number in _STOPS:
-      signal.signal(number, self._interrupt)
+    for number, previous in self._previous.items():
+      if number != signal.SIGHUP or previous != signal.SIG_IGN:  # nohup wants it ignored.
+        signal.signal(number, self._interrupt)
 
-  def _interrupt(self, number: int, _: Any) -> None:
-    """Makes Tune end its trials, as it does at SIGUSR1. A second signal ends all at once."""
+  def _tune_runs(self) -> None:
+    """Takes SIGUSR1 back from Tune, which would end as if all trials were done."""
+    handler = signal.getsignal(signal.SIGUSR1)
+    if handler != self._interrupt:
+      self._end_trials = handler
+      signal.signal(signal.SIGUSR1, self._interrupt)
+
+  def _interrupt(self, number: int, frame: Any) -> None:
+    """Makes Tune end its trials. A second signal ends all at once."""
     again, self._received = self._received is not None, number
-    if again or not callable(signal.getsignal(signal.SIGUSR1)):  # Tune does not run yet.
+    if again or self._end_trials is None:
       self._check_interrupted()
-    signal.raise_signal(signal.SIGUSR1)
+    else:
+      self._end_trials(number, frame)
 
   def _check_interrupted(self) -> None:
     if self._received is not None:
@@ -107,7 +117,8 @@ class RayEngine:
     sweep.console.line(f"Ray cluster with room for {_slots()} trials at a time")
     if not plan.populations:
       return
-    results = _fit(sweep, plan, self._options.halving)
+    results = _fit(sweep, plan, self._options.halving, _told_when_tune_runs(self._tune_runs))
+    self._end_trials = None
     self._check_interrupted()
     if results.errors:
       reason = str(results.errors[0]).strip().splitlines()[-1]
@@ -156,7 +167,18 @@ def _slots() -> int:
   return max(1, int(resources.get("GPU", 0) or resources.get("CPU", 1)))
 
 
-def _fit(sweep: Sweep, plan: Plan, halving: int) -> Any:
+def _told_when_tune_runs(function: Callable[[], None]) -> Any:
+  """Returns a callback of Tune. Its class is made here, because Ray may not be installed."""
+
+  class Told(tune.Callback):
+    def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
+      del iteration, trials, info
+      function()
+
+  return Told()
+
+
+def _fit(sweep: Sweep, plan: Plan, halving: int, callback: Any) -> Any:
   """Trains the populations of a plan as trials; returns Tune's results."""
   resources = {"cpu": 1.0, **({"gpu": 1.0} if ray.cluster_resources().get("GPU") else {})}
   if halving:  # ASHA goes by every evaluation, and each one is reported once it is saved.
@@ -172,6 +194,7 @@ def _fit(sweep: Sweep, plan: Plan, halving: int) -> Any:
       name="ray",
       storage_path=str(plan.folder),
       verbose=0,
+      callbacks=[callback],
       failure_config=tune.FailureConfig(max_failures=_ATTEMPTS),
     ),
   )

@@ -9,6 +9,7 @@ import numpy as np
 from mnist_mlp.core.steps import ChunkLength
 from mnist_mlp.run import environment
 from mnist_mlp.run.checkpoint import Checkpoints
+from mnist_mlp.run.console import clock
 from mnist_mlp.run.loop import Chunk, Loop, Measured, Pace, measured
 from mnist_mlp.run.memory import exhaustion, fetch
 from mnist_mlp.run.reporting import Reporter
@@ -167,10 +168,12 @@ class _Training:
     best = self._population.members[live[int(accuracy.argmax())]].name
     examples = (step - self._step) * self._group.config.batch_size * self._size
     rate = examples / (time.perf_counter() - self._started)
+    total = self._group.timetable.total_steps
+    left = (total - step) * self._group.config.batch_size * self._size / rate
     return (
-      f"{len(live)} of {self._size} runs | step {step}/{self._group.timetable.total_steps} | "
+      f"{len(live)} of {self._size} runs | step {step}/{total} | "
       f"{split} accuracy {100 * np.median(accuracy):.2f}% median, {100 * accuracy.max():.2f}% best "
-      f"({best}) | {rate:,.0f} examples/s in all"
+      f"({best}) | {rate:,.0f} examples/s in all, {clock(left)} left"
     )
 
   def _finish(self) -> None:

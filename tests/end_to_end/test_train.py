@@ -146,7 +146,7 @@ def test_progress_bar_on_a_terminal(digits_dir, tmp_path):
   assert process.wait(60) == 0
   text = shown.decode()
   assert re.search(r"\d+%\|.*\| .*/16.8k \[.*<.*, .* examples/s\]", text)
-  assert re.search(r"epoch +4/12 +step 56/168 \| train loss .* \| validation loss", text)
+  assert re.search(r"epoch +4 of 12, step 56 of 168 \| train loss .* \| validation loss", text)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Where checkpoints can be kept, and what is said if they cannot."""
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from checkpointing import TREE, fill, kept, tree_of
 from mnist_mlp.errors import RunError
 from mnist_mlp.run import checkpoint
 from mnist_mlp.run.checkpoint import Checkpoints
+from mnist_mlp.run.literal import plain_name
 
 FULL_DISK = """
 import resource, sys
@@ -72,6 +74,17 @@ def test_every_path_is_taken_literally(tmp_path, name):
   assert sorted(tmp_path.iterdir()) == sorted(
     {tmp_path / "back", tmp_path / "3 things", tmp_path / name}
   )
+
+
+def test_a_name_that_is_not_utf_8_on_disk_is_replaced(tmp_path, monkeypatch):
+  """In a locale of Latin-1, an ä is another byte on disk than where TensorStore looks for it."""
+  folder = tmp_path / "ä"
+  folder.mkdir()
+  with plain_name(folder) as name:
+    assert name == folder
+  monkeypatch.setattr(os, "fsencode", lambda path: str(path).encode("latin-1"))
+  with plain_name(folder) as name:
+    assert name != folder and name.samefile(folder)
 
 
 def test_a_save_that_cannot_be_read_back_is_noticed_at_once(tmp_path, monkeypatch):

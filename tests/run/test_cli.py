@@ -4,6 +4,7 @@ import errno
 import re
 import shutil
 import signal
+from pathlib import Path
 
 import processes
 import pytest
@@ -65,6 +66,12 @@ def test_a_config_file_may_lie_in_the_home_folder(tmp_path, monkeypatch, argumen
     ([f"--config={ADAM}", f"--config={ADAM}"], "--config is given twice"),
     ([f"--config={ADAM}", f"--config.seed={'9' * 5000}"], "config.seed is '999"),
     (["--config=a\0b"], "the path 'a\\x00b' holds a NUL character"),
+    (["--config=adam", "--config.lr=1"], "did you mean 'optimizer.learning_rate'?"),
+    (
+      ["--config=adam", "--config.optimizer=sgd"],
+      "is a section of fields; did you mean 'optimizer.n",
+    ),
+    (["--config=adam", "--config.ema=1"], "is a section of fields; its fields are ema.decay, "),
   ],
 )
 def test_odd_arguments_get_one_sentence(monkeypatch, arguments, said):
@@ -72,6 +79,41 @@ def test_odd_arguments_get_one_sentence(monkeypatch, arguments, said):
   with pytest.raises(UsageError, match=re.escape(said)) as caught:
     parsed(main, *arguments)
   assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_needs_neither_folder_nor_suffix(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  line = parsed(main, "--config=adam", "--config.seed=3")
+  assert (line.flags.config.optimizer.name, line.flags.config.seed) == ("adamw", 3)
+  assert Path(line.config_path).samefile(processes.ROOT / ADAM)
+  assert f"--config={line.config_path}" in line.again("runs/new")
+
+
+@pytest.mark.parametrize(
+  ("module", "advice"),
+  [
+    ("mnist_mlp", "python -m mnist_mlp.main --config="),
+    ("mnist_mlp.train", "python -m mnist_mlp lists the commands"),
+    ("mnist_mlp.core.steps", "python -m mnist_mlp lists the commands"),
+  ],
+)
+def test_what_is_no_command_says_what_to_run(module, advice):
+  done = processes.run("--config=adam", module=module, python=("-X", "importtime"))
+  said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+  assert done.returncode == 2 and said[0].startswith(f"error: {module} is no command; ")
+  assert advice in "\n".join(said) and "Traceback" not in done.stderr
+  assert not re.search(r"\| +jax$", done.stderr, re.MULTILINE), "it took seconds"
+
+
+def test_the_help_of_the_package_names_every_command():
+  done = processes.run("--help", module="mnist_mlp")
+  shown = re.findall(r"python -m mnist_mlp\.(\w+)", done.stdout)
+  commands = [path.stem for path in (processes.ROOT / "mnist_mlp").glob("*.py") if is_command(path)]
+  assert done.returncode == 0 and sorted(shown) == sorted(commands)
+
+
+def is_command(path):
+  return "cli.run(" in path.read_text("utf-8")
 
 
 def test_a_flag_file_stands_for_its_content(tmp_path):
@@ -130,6 +172,7 @@ def test_help_lists_the_flags_and_does_not_import_jax():
   done = processes.run("--help", python=("-X", "importtime"))
   assert done.returncode == 0
   assert done.stdout.startswith("Trains a config: ")
+  assert "--config.optimizer.learning_rate=0.001\n" in done.stdout
   for name in ("config", "workdir", "[no]profile"):
     assert re.search(rf"^ +--{re.escape(name)}: ", done.stdout, re.MULTILINE), name
   imported = set(re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE))

@@ -4,9 +4,11 @@ import importlib.metadata
 import json
 import os
 
+import jax
 import processes
 import pytest
 
+from mnist_mlp.errors import UsageError
 from mnist_mlp.run import environment
 
 SHORT = (
@@ -81,6 +83,7 @@ def test_changes_between_environments_are_named():
     ("JAX_ENABLE_X64", "1", "JAX_ENABLE_X64 must be False"),
     ("JAX_DISABLE_JIT", "1", "JAX_DISABLE_JIT must be False"),
     ("JAX_NUMPY_DTYPE_PROMOTION", "strict", "JAX_NUMPY_DTYPE_PROMOTION must be 'standard'"),
+    ("JAX_DEFAULT_PRNG_IMPL", "rbg", "JAX_DEFAULT_PRNG_IMPL must be 'threefry2x32'"),
     ("JAX_PLATFORMS", "tpu", "JAX_PLATFORMS is 'tpu', but there is no such device"),
     ("JAX_PLATFORMS", "nonsense", "JAX_PLATFORMS is 'nonsense', but there is no such device"),
   ],
@@ -90,6 +93,19 @@ def test_what_jax_is_asked_for_and_cannot_do_is_one_sentence(tmp_path, name, val
   assert done.returncode == 2, done.stderr
   assert done.stderr.startswith(f"error: {said}") and done.stderr.count("\n") == 1
   assert not (tmp_path / "run").exists()
+
+
+def test_other_random_numbers_are_refused_also_if_a_program_asks_for_them():
+  for context in (jax.threefry_partitionable(False), jax.default_prng_impl("rbg")):
+    with context, pytest.raises(UsageError, match=r"must be .* for this program"):
+      environment.check_jax()
+  environment.check_jax()
+
+
+def test_a_precision_that_was_chosen_is_noted():
+  assert "matmul_precision" not in environment.describe()
+  with jax.default_matmul_precision("bfloat16"):
+    assert environment.describe()["matmul_precision"] == "bfloat16"
 
 
 def test_a_checkout_that_is_not_installed_knows_its_version(monkeypatch):

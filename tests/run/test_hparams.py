@@ -3,7 +3,7 @@
 import processes
 
 from mnist_mlp import config as config_lib
-from mnist_mlp.run.hparams import hparams_of, setting_id
+from mnist_mlp.run.hparams import hparams_of, setting_id, trial_id
 
 
 def make_config(seed=0, learning_rate=1e-3):
@@ -18,6 +18,20 @@ def test_setting_id_leaves_out_only_the_seed():
   assert setting_id(make_config(0)) != setting_id(make_config(0, 0.5))
   flat = hparams_of(make_config(3))
   assert setting_id(flat) == setting_id(make_config(3))
+
+
+def test_a_trial_is_called_like_its_folders_but_for_number_and_seed():
+  one, other = make_config(1), make_config(2)
+  short = setting_id(one)[:6]
+  for config, folder in (
+    (one, "003-learning_rate=0.01,seed=1"),
+    (other, "004-learning_rate=0.01,seed=2"),
+  ):
+    assert trial_id(config, folder) == f"learning_rate=0.01 {short}"
+  assert trial_id(one, "003-seed=1,dropout=0.5") == f"dropout=0.5 {short}"
+  long = "003-" + "x" * 94 + ",seed="  # cut off
+  for folder in ("adam-20261121-120000", "003-seed=1", long, "", "mine"):
+    assert trial_id(one, folder) == setting_id(one) == trial_id(other, folder)
 
 
 def test_hparams_of():

@@ -12,7 +12,7 @@ from limits import small_files
 
 from mnist_mlp import config
 from mnist_mlp.errors import RunError, UsageError
-from mnist_mlp.run.workdir import Workdir, chosen
+from mnist_mlp.run.workdir import Workdir, chosen, logdir_of
 
 CONFIG = small.config_of(seed=1)
 
@@ -304,3 +304,19 @@ def test_what_killed_processes_left_is_removed_once_the_folder_is_held(tmp_path)
   with Workdir(tmp_path).claim(CONFIG):
     assert not left.exists()
   assert (tmp_path / ".mine.tmp").exists()
+
+
+def test_tensorboard_gets_the_folder_above_if_it_holds_nothing_but_runs(tmp_path):
+  run, sweep = tmp_path / "runs" / "a", tmp_path / "runs" / "sweep"
+  for folder, name in ((run, "config.json"), (sweep, "members")):
+    folder.mkdir(parents=True)
+    (folder / name).touch()
+  (tmp_path / "runs" / ".DS_Store").touch()
+  assert logdir_of(run) == tmp_path / "runs"
+  for other in ("notes.txt", "photos/config.py"):
+    path = tmp_path / "runs" / other
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    assert logdir_of(run) == run
+    path.unlink()
+  assert logdir_of(tmp_path / "gone" / "b") == tmp_path / "gone" / "b"

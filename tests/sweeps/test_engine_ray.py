@@ -204,7 +204,7 @@ def test_nobody_else_can_use_a_cluster_of_its_own(tmp_path, digits_dir, mark):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_ends_the_trials_and_the_cluster(tmp_path, digits_dir, mark, number):
   pytest.importorskip("ray")
   path = sweeping.sweep_file(tmp_path, SWEEP, base="c.num_epochs = 1e6")

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mnist_mlp.run.curves import learning_curves
 from mnist_mlp.run.figures import to_image
 from mnist_mlp.sweeps import figures
 
@@ -19,7 +20,7 @@ def test_learning_curves():
 
   seeds = [[row(1, 1.0, 0.9), row(2, 0.5, 0.98)], [row(1, 3.0, 0.8), row(2, 0.7, 0.96)]]
   no_validation = [[{"epoch": 1.0, "train/loss": 1.0, "validation/loss": None}]]
-  figure = figures.learning_curves({"two seeds": seeds, "other": no_validation, "empty": []})
+  figure = learning_curves({"two seeds": seeds, "other": no_validation, "empty": []})
   loss, error = figure.axes
   np.testing.assert_allclose(loss.lines[1].get_xydata(), [[1, 2], [2, 0.6]])
   np.testing.assert_allclose(error.lines[1].get_xydata(), [[1, 15], [2, 3]])
@@ -34,7 +35,7 @@ def test_learning_curves():
 
 def test_learning_curves_of_a_diverged_run():
   rows = [{"epoch": 1.0, "validation/loss": float("nan"), "validation/accuracy": 0.1}]
-  figure = figures.learning_curves({"diverged": [rows]})
+  figure = learning_curves({"diverged": [rows]})
   assert not figure.axes[0].lines
   to_image(figure)
 

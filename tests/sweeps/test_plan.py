@@ -1,8 +1,12 @@
 """A plan: what a worker in another process gets, and what it makes of it."""
 
+import dataclasses
 import pickle
+import re
+import time
 
 import pytest
+import small_run
 import sweeping
 
 from mnist_mlp.run.console import Console
@@ -53,6 +57,22 @@ def test_a_worker_trains_the_population_of_an_index_up_to_the_share(points, tmp_
   assert [row["step"] for row in trained.folder.metrics()] == steps == [24]
   assert trained.status() == "unfinished"
   assert not any(member.folder.path.exists() for member in opened.members[:5])
+
+
+def test_progress_counts_the_runs_that_are_done_whoever_trained_them(points, tmp_path):
+  """A worker knows the others' runs by their folders."""
+  plan, sweep = plan_of(points, tmp_path)
+  lines = small_run.Lines()
+  plan = dataclasses.replace(plan, started=time.time() - 60)
+  for member in sweep.members[:3]:  # What another process has trained.
+    member.folder.path.mkdir(parents=True)
+    member.stop("diverged", 1)
+  plan.train(plan.open(Console(quiet=True)), 2, lines)
+  assert re.fullmatch(r"4 of 6 runs done, 0:\d\d left", lines.lines[-1])
+  for member in sweep.members[3:5]:
+    member.folder.path.mkdir(parents=True)
+    member.stop("diverged", 1)
+  assert plan._progress(sweep) == "6 of 6 runs done"
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -33,6 +33,9 @@ def test_tensorboard_shows_every_member_and_numeric_columns(swept):
   sessions = {session["name"]: session for group in groups for session in group["sessions"]}
   assert set(sessions) == names
   assert sorted(len(group["sessions"]) for group in groups) == [1, 1, 2, 2]
+  for group in groups:
+    parts = group["name"].rpartition(" ")[0].split(",")
+    assert all(part and part in session["name"] for session in group["sessions"] for part in parts)
   for row in swept.rows:
     status = "STATUS_SUCCESS" if row["status"] == "finished" else "STATUS_FAILURE"
     assert sessions[row["name"]]["status"] == status

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mnist_mlp.run import cgroup, environment, memory
+from mnist_mlp import cgroup
+from mnist_mlp.data.memory import check_fits
+from mnist_mlp.errors import RunError
+from mnist_mlp.run import environment, memory
 
 GB = 10**9
 
@@ -110,8 +113,21 @@ def test_processes_and_populations_are_bounded(monkeypatch):
     assert environment.cpu_cores() == cores
     assert environment.describe()["cpu_cores"] == 8, "the bits depend on what JAX sees"
   whole = memory.free_bytes()
-  monkeypatch.setattr(cgroup, "memory_left", lambda: 12345)
+  monkeypatch.setattr(cgroup, "memory_left", lambda root: 12345)
   assert memory.free_bytes() == 12345 < whole
+
+
+def test_data_are_bounded_by_the_system_and_by_groups(tmp_path, monkeypatch):
+  assert cgroup.available(tmp_path) is None
+  (tmp_path / "proc").mkdir()
+  (tmp_path / "proc" / "meminfo").write_text("MemTotal: 99 kB\nMemAvailable: 5000 kB\n")
+  assert cgroup.available(tmp_path) == 5_120_000
+  groups(tmp_path, "0::/\n", memory_DOT_max="3000000", memory_DOT_current="1000000")
+  assert cgroup.available(tmp_path) == 2_000_000
+  monkeypatch.setattr(cgroup, "_of_system", lambda root: 2_000_000)
+  check_fits("a file", 2_000_000)
+  with pytest.raises(RunError, match=r"a file would take .* GB of memory, but only"):
+    check_fits("a file", 2_000_001)
 
 
 def test_this_machine_says_something_sensible():

@@ -1,4 +1,6 @@
-"""What the control groups of a container or a batch system leave to this process. Linux only.
+"""What the system, and the control groups of a container or a batch system, leave to this process.
+
+Linux only.
 
 A group may be within others, and each may have a limit. Version 1 has a tree of folders for each
 kind of resource, version 2 has one for all: https://docs.kernel.org/admin-guide/cgroup-v2.html.
@@ -9,6 +11,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _ROOT = Path("/")
+
+
+def available(root: Path = _ROOT) -> int | None:
+  """Returns how many bytes this process can have, of the system's and of its groups'.
+
+  None if neither says so.
+  """
+  bounds = [_of_system(root), memory_left(root)]
+  return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def _of_system(root: Path) -> int | None:
+  with contextlib.suppress(OSError, StopIteration):
+    lines = (root / "proc/meminfo").read_text(encoding="utf-8").splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
+  return None
 
 
 def memory_left(root: Path = _ROOT) -> int | None:

@@ -1,0 +1,44 @@
+"""Asking a net from Python: arrays and files in, probabilities and predictions out."""
+
+import os
+from collections.abc import Iterable
+
+import numpy as np
+
+from mnist_mlp.data.pictures import load_picture
+from mnist_mlp.errors import UsageError
+from mnist_mlp.inference.nets import Committee, Net
+from mnist_mlp.inference.pictures import prepare
+from mnist_mlp.inference.predictions import Prediction, check_takes_digits, classify
+
+
+def predict_images(net: Net | Committee, images: np.ndarray) -> np.ndarray:
+  """Returns the probabilities of the classes, float64 [N, classes], in the order of their names.
+
+  Args:
+    net: the net of a run, or a committee.
+    images: uint8 [N, H, W, C], or [N, H, W] if there is one channel, as the net's training data
+      are: a digit of MNIST is light on black.
+
+  Raises:
+    UsageError: the images are not like that.
+  """
+  images, (height, width, channels) = np.asarray(images), net.image_shape
+  with_channel = images[..., None] if images.ndim == 3 and channels == 1 else images
+  if images.dtype != np.uint8 or with_channel.shape[1:] != (height, width, channels):
+    raise UsageError(
+      f"the images are {images.dtype} {list(images.shape)}, but the net takes "
+      f"uint8 [N, {height}, {width}, {channels}]"
+    )
+  return net.probabilities(net.logits(with_channel))
+
+
+def predict_files(net: Net | Committee, paths: Iterable[str | os.PathLike]) -> list[Prediction]:
+  """Returns what a net says of the picture in each file, as the command `predict` does.
+
+  Raises:
+    UsageError: the net takes no such pictures.
+    RunError: a file cannot be read; the message names it.
+  """
+  check_takes_digits(net)
+  return classify(net, [prepare(load_picture(path, os.fspath(path))) for path in paths])

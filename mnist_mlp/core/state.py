@@ -15,6 +15,7 @@ from flax.training import train_state
 from ml_collections import ConfigDict
 
 from mnist_mlp.config import duration, run_length
+from mnist_mlp.core.kernels import scans_well
 from mnist_mlp.core.model import create_model
 from mnist_mlp.core.optimizer import create_optimizer, evaluation_params
 from mnist_mlp.core.spec import DataSpec
@@ -33,6 +34,7 @@ class TrainState(train_state.TrainState):
     model_state: variables that are not trained: batch_stats, input_statistics.
     ema: moving averages of {'params', 'model_state'}; empty when config.ema.decay is 0.
     augment_until: static; training images are distorted before this step, and clean from it on.
+    scanned: static; whether many steps are one program. See `kernels.scans_well`.
   """
 
   seed: jax.Array
@@ -40,6 +42,7 @@ class TrainState(train_state.TrainState):
   model_state: dict[str, Any]
   ema: dict[str, Any]
   augment_until: int = struct.field(pytree_node=False)
+  scanned: bool = struct.field(pytree_node=False)
 
 
 def random_key(seed: jax.Array, purpose: int, index: jax.Array | int = 0) -> jax.Array:
@@ -58,16 +61,17 @@ def initializer(config: ConfigDict, spec: DataSpec) -> Callable[[Traced], TrainS
   The function takes all other values from `config`. The states that it returns have equal static
   parts, so one compiled program serves them all.
   """
-  model = create_model(config, spec.num_classes)
+  model = create_model(config, spec)
   tx = create_optimizer(config, run_length(config, spec.num_train))
-  return functools.partial(_init, config, spec, model, tx)
+  return functools.partial(_init, config, spec, (model, tx, scans_well(model, spec.image_shape)))
 
 
-def _init(config, spec, model, tx, values: Traced) -> TrainState:
+def _init(config, spec, parts, values: Traced) -> TrainState:
+  model, tx, scanned = parts
   image = jnp.zeros((1, *spec.image_shape), jnp.uint8)
   variables = dict(model.init(random_key(values.seed, PARAMS), image))
   params = variables.pop("params")
-  if config.model.inputs == "standardized":
+  if "input_statistics" in variables:  # of config.model.inputs = 'standardized'
     variables["input_statistics"] = {
       "mean": jnp.float32(spec.pixel_mean),
       "std": jnp.float32(spec.pixel_std),
@@ -86,6 +90,7 @@ def _init(config, spec, model, tx, values: Traced) -> TrainState:
     model_state=variables,
     ema={"params": params, "model_state": variables} if config.ema.decay else {},
     augment_until=length.total_steps - duration(config.augment, "clean", length.steps_per_epoch),
+    scanned=scanned,
   )
 
 

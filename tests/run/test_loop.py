@@ -170,13 +170,13 @@ NEVER_FAILED = (0.5, 1.5)
 
 def train_metrics(losses, step=3):
   return TrainMetrics.single_from_model_output(
-    loss=jnp.array(losses), correct=jnp.array([True, False]), step=jnp.int32(step)
+    loss=jnp.array(losses), accuracy=jnp.array([True, False]), step=jnp.int32(step)
   )
 
 
 def evaluation(losses):
   return EvalMetrics.single_from_model_output(
-    loss=jnp.array(losses), cross_entropy=jnp.array([1.0, 2.0]), correct=jnp.array([True, True])
+    loss=jnp.array(losses), cross_entropy=jnp.array([1.0, 2.0]), accuracy=jnp.array([True, True])
   )
 
 

@@ -91,10 +91,7 @@ def module(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    (
-      {"model__name": "nowhere:Net"},
-      r"config\.model\.name is 'nowhere:Net', but there is no",
-    ),
+    ({"model__name": "nowhere:Net"}, r"config\.model\.name is 'nowhere:Net', but there is no"),
     ({"model__name": "mine.deep:Net"}, r"there is no module 'mine.deep'"),
     ({"model__name": "mine:Nett"}, "but mine has no 'Nett'; did you mean 'Net'"),
     ({"model__name": "broken:Net"}, r"fails: .*broken\.py, line 2: ZeroDivisionError: division"),

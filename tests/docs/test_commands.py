@@ -29,7 +29,9 @@ from PIL import Image
 from mnist_mlp import config, data
 
 ROOT = processes.ROOT
-PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
+# test_make_it_yours.py runs what that page shows.
+DOCS = sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md") if p.name != "make-it-yours.md")
+PAGES = ["README.md", "CONTRIBUTING.md", *DOCS]
 
 
 # What is done with a command, in the folder of its section.

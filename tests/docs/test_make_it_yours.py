@@ -113,7 +113,23 @@ def check_metric(shown):
   assert "validation_top3_accuracy" in Path("runs/seeds/sweep.csv").read_text().splitlines()[0]
 
 
-CHECKS = {"Your own pictures": check_pictures, "Another metric": check_metric}
+def check_own_net(shown):
+  """Without the module, a run is neither used nor gone on with, in one sentence each."""
+  del shown
+  evaluate()
+  Path("my_net.py").unlink()
+  shutil.rmtree("__pycache__", ignore_errors=True)
+  for command in (EVALUATE, f"{EVALUATE.replace('evaluate', 'predict')} my_net.png"):
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1 and "there is no module 'my_net'" in done.stderr
+
+
+CHECKS = {
+  "A net of your own": check_own_net,
+  "Your own pictures": check_pictures,
+  "Another metric": check_metric,
+}
 
 
 def test_the_table_has_all_sections_but_two():

@@ -181,10 +181,9 @@ def train_chunk(
   """
   if state.scanned:
     return scan_steps(state, metrics, train, config=config, length=length)
-  programs = (
-    functools.partial(program, train=train, config=config) for program in (order_of, take_step)
-  )
-  return one_by_one(*programs, (state, metrics), length)
+  own = {"train": train, "config": config}
+  take = functools.partial(take_step, **own)
+  return one_by_one(functools.partial(order_of, **own), take, (state, metrics), length)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "length"), donate_argnames=("state",))

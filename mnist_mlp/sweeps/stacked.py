@@ -129,8 +129,9 @@ def train_chunk(
   """Does for every member what `steps.train_chunk` does for a lone run."""
   if state.scanned:
     return scan_steps(state, metrics, train, config=config, length=length)
-  programs = (functools.partial(program, train=train, config=config) for program in (_order, _step))
-  return steps.one_by_one(*programs, (state, metrics), length)
+  own = {"train": train, "config": config}
+  take = functools.partial(_step, **own)
+  return steps.one_by_one(functools.partial(_order, **own), take, (state, metrics), length)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "length"), donate_argnames=("state",))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from mnist_mlp.choices import is_reference, keys_of
 from mnist_mlp.errors import UsageError, did_you_mean, listing, shown
 from mnist_mlp.synonyms import FIELD_OF
 
@@ -31,10 +32,6 @@ class Field(NamedTuple):
 _STEPS = "[0, 2147483647]"  # an int32 counts steps
 _COUNT = "[1, 2147483647]"
 _EPOCHS = "[0, 1e9]"
-_OPTIMIZERS = [
-  "sgd", "momentum", "nesterov", "adam", "adamw", "nadamw", "rmsprop", "adagrad", "lion", "lamb",
-  "muon", "lbfgs", "schedule_free",
-]  # fmt: skip
 
 # 0, 0.0, '' and 'none' switch a feature off. Durations come in pairs, X_epochs and X_steps: a
 # positive X_steps wins over X_epochs. An epoch is `train examples // batch_size` optimizer steps.
@@ -67,24 +64,26 @@ FIELDS: dict[str, Field] = {
   "augment.clean_epochs": Field(0.0, _EPOCHS, "last epochs, on images as they are"),
   "augment.clean_steps": Field(0, _STEPS, "the same in steps"),
   # The net.
+  "model.name": Field("mlp", keys_of("core/model.py", "MODELS"), "the net", before="mlp"),
   "model.features": Field((512, 512), "[1, 1000000]", "hidden widths; () is softmax regression"),
-  "model.activation": Field(
-    "relu", ["relu", "tanh", "gelu", "silu", "sigmoid", "elu", "scaled_tanh"], "of hidden units"
-  ),
+  "model.activation": Field("relu", keys_of("core/layers.py", "ACTIVATIONS"), "of hidden units"),
   "model.dropout": Field(0.0, "[0, 1)", "probability that training drops a hidden unit"),
   "model.input_dropout": Field(0.0, "[0, 1)", "probability that training drops a pixel"),
-  "model.norm": Field("none", ["none", "batch", "layer"], "before a hidden unit's activation"),
+  "model.norm": Field("none", keys_of("core/layers.py", "NORMS"), "before a unit's activation"),
   "model.init": Field(
-    "default", ["default", "he", "glorot", "normal"], "'default' is LeCun normal"
+    "default", keys_of("core/layers.py", "INITIALIZERS"), "'default' is LeCun normal"
   ),
   "model.init_scale": Field(1.0, "(0, 1e9]", "standard deviation of 'normal'; else a factor on it"),
   "model.init_biases": Field(False, None, "draw biases from N(0, init_scale), not zeros"),
   "model.inputs": Field("unit", ["unit", "raw", "standardized"], "0..1, 0..255, or mean 0, std 1"),
   "model.dtype": Field("float32", ["float32", "bfloat16"], "of the inputs of hidden products"),
+  # The convolutions of the net 'cnn', before its dense layers, whose widths are model.features.
+  "cnn.channels": Field((32, 64), "[1, 1000000]", "of each convolution", before=(32, 64)),
+  "cnn.kernel_size": Field(3, "[1, 99]", "of each convolution, pixels", before=3),
   # What is minimised.
   "loss.name": Field(
     "softmax_cross_entropy",
-    ["softmax_cross_entropy", "sigmoid_cross_entropy", "squared_error"],
+    keys_of("core/losses.py", "LOSSES"),
     "of one example; summed over the classes",
   ),
   "loss.label_smoothing": Field(0.0, "[0, 1)", "share of the target spread over all classes"),
@@ -93,7 +92,7 @@ FIELDS: dict[str, Field] = {
   "loss.adversarial_radius": Field(0.0, "[0, inf)", "length of adversarial moves; see augment.py"),
   "loss.mean_over_classes": Field(False, None, "divide the loss by the number of classes"),
   # How it is minimised.
-  "optimizer.name": Field("adam", _OPTIMIZERS, "the method"),
+  "optimizer.name": Field("adam", keys_of("core/optimizer.py", "OPTIMIZERS"), "the method"),
   "optimizer.learning_rate": Field(1e-3, "[0, inf)", "peak of the schedule; lbfgs finds its own"),
   "optimizer.weight_decay": Field(0.0, "[0, inf)", "decoupled decay of kernels, times the rate"),
   "optimizer.momentum": Field(0.9, "[0, 1)", "momentum, nesterov, muon"),
@@ -105,7 +104,7 @@ FIELDS: dict[str, Field] = {
   "optimizer.clip_norm": Field(0.0, "[0, inf)", "largest global gradient norm; 0 is off"),
   "optimizer.max_norm": Field(0.0, "[0, inf)", "largest norm of a unit's weights; 0 is off"),
   "schedule.name": Field(
-    "constant", ["constant", "cosine", "one_cycle", "step", "exponential"], "of the learning rate"
+    "constant", keys_of("core/schedule.py", "SCHEDULES"), "of the learning rate"
   ),
   "schedule.warmup_epochs": Field(0.0, _EPOCHS, "of warm-up to the peak"),
   "schedule.warmup_steps": Field(0, _STEPS, "the same in steps"),
@@ -116,6 +115,9 @@ FIELDS: dict[str, Field] = {
   "ema.decay": Field(0.0, "[0, 1)", "decay a step of the weights' moving average; 0 is off"),
   "ema.evaluate": Field(True, None, "evaluate and test the average rather than the weights"),
 }
+
+# The fields that may also name code of one's own, as 'module:attribute'.
+OWN_CODE = ("model.name", "loss.name", "optimizer.name")
 
 # The fields of config.augment that switch a distortion on.
 AUGMENTATIONS = ("elastic_alpha", "rotation", "rotation_for_those", "scale", "shift", "shear")
@@ -180,6 +182,8 @@ def check_type(name: str, value: Any, field: Field) -> None:
 
 def _check_allowed(name: str, value: Any, field: Field) -> None:
   allowed = field.allowed
+  if name in OWN_CODE and is_reference(value):
+    return
   if isinstance(allowed, list):
     choices = listing(map(repr, allowed)) + did_you_mean(value, allowed)
     _require(value in allowed, f"config.{name} is {shown(value)}, which is not one of {choices}")

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from mnist_mlp import config as config_lib
 from mnist_mlp.core import steps
 from mnist_mlp.core.metrics import TrainMetrics
-from mnist_mlp.core.optimizer import create_schedule
+from mnist_mlp.core.schedule import create_schedule
 from mnist_mlp.core.sharding import create_mesh, replicated
 from mnist_mlp.core.state import (
   TrainState,
@@ -147,7 +147,8 @@ class Trainer:
       traced(run.config), run.dataset.train, validation
     )
     self.metrics = self._no_metrics  # of the steps since the last evaluation
-    self.pace = Pace(num_weights(self.state.params), run.config.batch_size)
+    weights = num_weights(self.state.params)
+    self.pace = Pace(weights, run.config.batch_size, self.state.scanned)
     self._schedule = jax.jit(create_schedule(run.config, run.timetable.length))
 
   def dispatch(self, step: int, length: ChunkLength) -> Chunk:

@@ -10,8 +10,9 @@ import pytest
 
 import mnist_mlp
 from mnist_mlp import config
+from mnist_mlp.choices import keys_of
 from mnist_mlp.config import FIELDS
-from mnist_mlp.core import losses, model, optimizer
+from mnist_mlp.core import layers, losses, model, optimizer, schedule
 from mnist_mlp.errors import UsageError
 
 
@@ -64,18 +65,23 @@ def test_a_value_outside_is_refused(name):
 @pytest.mark.parametrize(
   ("name", "table"),
   [
-    ("model.activation", model.ACTIVATIONS),
-    ("model.init", model.INITIALIZERS),
+    ("model.name", model.MODELS),
+    ("model.activation", layers.ACTIVATIONS),
+    ("model.init", layers.INITIALIZERS),
+    ("model.norm", layers.NORMS),
     ("loss.name", losses.LOSSES),
+    ("optimizer.name", optimizer.OPTIMIZERS),
+    ("schedule.name", schedule.SCHEDULES),
   ],
 )
 def test_choices_are_those_that_the_code_implements(name, table):
+  """They are read from the source, so that a mistake in a config need not wait for JAX."""
   assert FIELDS[name].allowed == list(table)
 
 
-def test_optimizers_are_those_that_the_code_implements():
-  choices = FIELDS["optimizer.name"].allowed
-  assert sorted(choices) == sorted([*optimizer.OPTIMIZERS, "lbfgs"])
+def test_a_table_that_is_not_there_is_an_error():
+  with pytest.raises(LookupError, match="defines no NETS"):
+    keys_of("core/model.py", "NETS")
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Products and dropout that XLA would compute slowly if they were written plainly.
+"""What XLA would compute slowly if it were written plainly: products, dropout, loops of steps.
 
 Each function says what it gains, where, and when it can go. What helps only a CPU is used only
 there. docs/performance_details.md has the measurements.
@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 
 def _on_cpu() -> bool:
@@ -136,3 +137,29 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.Array | float) -> jax.Array:
   halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(*lead, -1)[..., :units]
   threshold = jnp.round(rate * 65536.0).astype(jnp.uint16)
   return jnp.where(halves >= threshold, x / jnp.asarray(1.0 - rate, x.dtype), 0)
+
+
+# Loops.
+
+
+def scans_well(model: nn.Module, image_shape: tuple[int, int, int]) -> bool:
+  """Returns whether many training steps of a net should be one program, a `lax.scan`.
+
+  A scan saves the dispatch of each step. But on a CPU, XLA rewrites convolutions into the form that
+  its fast kernels take only outside of loops. In the body of a loop, the gradients of a
+  convolution stay as they are, and plain loops of a single thread compute them: a step of
+  configs/cnn.py takes nineteen times the processor time (JAX 0.10.2; the reason is seen in the
+  `dim_labels` of the compiled program). So the steps of a net with convolutions are dispatched one
+  by one there. Everywhere else steps are scanned.
+
+  It can go when XLA rewrites the convolutions of loops too: return True, and time an epoch of
+  configs/cnn.py.
+
+  Args:
+    model: the net.
+    image_shape: (H, W, C).
+  """
+  if not _on_cpu():
+    return True
+  image = jax.ShapeDtypeStruct((1, *image_shape), "uint8")
+  return "conv_general_dilated" not in str(jax.make_jaxpr(model.init)(jax.random.key(0), image))

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from mnist_mlp.core.lookup import lookup
+
 # From logits and targets, float32 [batch, classes], to losses, float32 [batch], which sum over the
 # classes. The cross-entropies are in nats.
 LOSSES = {
@@ -36,7 +38,7 @@ def per_example(
   if config.smallest_probability:
     loss = _clipped_cross_entropy(logits, targets, config.smallest_probability)
   else:
-    loss = LOSSES[config.name](logits, targets)
+    loss = lookup(LOSSES, "loss.name", config.name)(logits, targets)
   return loss / num_classes if config.mean_over_classes else loss
 
 

@@ -1,4 +1,4 @@
-"""Optimizers and schedules, made of Optax's parts.
+"""Optimizers, made of Optax's parts.
 
 `optax.inject_hyperparams` makes the numbers in `traced.Hyperparameters` entries of the optimizer's
 state, not constants of the program. The schedule is a shape between 0 and 1, so that the peak
@@ -15,7 +15,10 @@ import optax
 from ml_collections import ConfigDict
 from optax import GradientTransformation, GradientTransformationExtraArgs
 
-from mnist_mlp.config import Length, duration
+from mnist_mlp.choices import is_reference
+from mnist_mlp.config import Length
+from mnist_mlp.core.lookup import call, lookup
+from mnist_mlp.core.schedule import create_schedule
 from mnist_mlp.core.traced import HYPERPARAMETERS, Hyperparameters
 
 
@@ -27,9 +30,10 @@ class Parts(NamedTuple):
   adam: GradientTransformation  # Kingma & Ba, "Adam", 2015
   decay: GradientTransformation  # decoupled weight decay of the kernels
   descend: GradientTransformation  # multiplies by minus the learning rate
+  memory_size: int  # never traced
 
 
-# Each optimizer is a chain of these parts, in this order. `_transformation` makes lbfgs.
+# Each optimizer is a chain of these parts, in this order, or a transformation of its own.
 OPTIMIZERS: dict[str, Callable[[Parts], tuple[GradientTransformation, ...]]] = {
   "sgd": lambda p: (p.decay, p.descend),
   "momentum": lambda p: (optax.trace(p.h.momentum), p.decay, p.descend),
@@ -42,6 +46,7 @@ OPTIMIZERS: dict[str, Callable[[Parts], tuple[GradientTransformation, ...]]] = {
   "lion": lambda p: (optax.scale_by_lion(p.h.b1, p.h.b2), p.decay, p.descend),
   "lamb": lambda p: (p.adam, p.decay, optax.scale_by_trust_ratio(), p.descend),
   "muon": lambda p: (_muon(p),),
+  "lbfgs": lambda p: optax.lbfgs(memory_size=p.memory_size),
   "schedule_free": lambda p: (_schedule_free(p),),
 }
 
@@ -73,8 +78,6 @@ def _transformation(
 ) -> GradientTransformation:
   """Returns the optimizer for numbers that may be traced. Optax passes them by their names."""
   h = Hyperparameters(learning_rate, weight_decay, momentum, b1, b2, eps, rms_decay, clip_norm)
-  if config.name == "lbfgs":
-    return optax.lbfgs(memory_size=config.memory_size)
   decays = config.name in _DECAYED or config.weight_decay
   rate = functools.partial(_rate, h.learning_rate, shape)
   parts = Parts(
@@ -83,9 +86,18 @@ def _transformation(
     adam=optax.scale_by_adam(h.b1, h.b2, h.eps),
     decay=optax.add_decayed_weights(h.weight_decay, _kernels) if decays else optax.identity(),
     descend=optax.scale_by_learning_rate(rate),
+    memory_size=config.memory_size,
   )
+  make = lookup(OPTIMIZERS, "optimizer.name", config.name)
+  if is_reference(config.name):  # Like Optax's own, it takes numbers by their names.
+    made = call(make, "optimizer.name", config.name, {**h._asdict(), "learning_rate": rate})
+  else:
+    made = make(parts)
   clip = (optax.clip_by_global_norm(h.clip_norm),) if config.clip_norm else ()
-  return optax.chain(*clip, *OPTIMIZERS[config.name](parts))
+  whole = isinstance(made, GradientTransformation)
+  if whole and not clip:
+    return made
+  return optax.chain(*clip, *((made,) if whole else made))
 
 
 def _rate(peak: Any, shape: optax.Schedule, step: Any) -> Any:
@@ -119,34 +131,6 @@ def _kernels(params: Any) -> Any:
   return jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
 
 
-def create_schedule(config: ConfigDict, length: Length) -> optax.Schedule:
-  """Returns the schedule's shape: step (int) -> learning rate divided by its peak, in [0, 1].
-
-  constant, step and exponential follow a linear warm-up; cosine is `warmup_cosine_decay_schedule`.
-  one_cycle (Smith & Topin, "Super-convergence", 2017) has cosine slopes and rises from 1/25 of the
-  peak during the warm-up, which is 30% of the steps if the config gives none.
-  """
-  c, total_steps = config.schedule, length.total_steps
-  warmup = min(duration(c, "warmup", length.steps_per_epoch), total_steps - 1)
-  if c.name == "cosine":
-    return optax.warmup_cosine_decay_schedule(
-      0.0 if warmup else 1.0, 1.0, warmup, max(total_steps, 1), c.final_scale
-    )
-  if c.name == "one_cycle":
-    # Optax rounds the share down to whole steps. Half a step more protects the last one.
-    rising = (warmup + 0.5) / total_steps if warmup else 0.3
-    return optax.cosine_onecycle_schedule(total_steps, 1.0, pct_start=rising)
-  every = max(1, duration(c, "decay_every", length.steps_per_epoch))  # Without decay it may be 0.
-  shape = {
-    "constant": optax.constant_schedule(1.0),
-    "step": optax.exponential_decay(1.0, every, c.decay_rate, staircase=True),
-    "exponential": optax.exponential_decay(1.0, every, c.decay_rate),
-  }[c.name]
-  if not warmup:
-    return shape
-  return optax.join_schedules([optax.linear_schedule(0.0, 1.0, warmup), shape], [warmup])
-
-
 def evaluation_params(config: ConfigDict, params: Any, opt_state: Any) -> Any:
   """Returns the parameters to evaluate: schedule_free's averaged sequence, else `params`."""
   if config.optimizer.name != "schedule_free":
@@ -157,7 +141,7 @@ def evaluation_params(config: ConfigDict, params: Any, opt_state: Any) -> Any:
 def project_max_norm(params: Any, largest: float) -> Any:
   """Scales down the incoming weights of every unit whose norm exceeds `largest`.
 
-  Srivastava et al., "Dropout", 2014, section 5.1. Kernels are float32 [inputs, units].
+  Srivastava et al., "Dropout", 2014, section 5.1. Kernels are float32 [..., units].
   """
   return jax.tree.map(functools.partial(_project_kernel, largest), params)
 
@@ -165,5 +149,5 @@ def project_max_norm(params: Any, largest: float) -> Any:
 def _project_kernel(largest: float, leaf: jax.Array) -> jax.Array:
   if leaf.ndim < 2:
     return leaf
-  norms = jnp.linalg.norm(leaf, axis=0, keepdims=True)
+  norms = jnp.linalg.norm(leaf.reshape(-1, leaf.shape[-1]), axis=0)
   return leaf * jnp.minimum(1.0, largest / jnp.maximum(norms, 1e-12))

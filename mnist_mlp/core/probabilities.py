@@ -5,23 +5,28 @@ import jax.numpy as jnp
 import optax
 
 # From logits to the logarithms of probabilities, up to a constant: those of one example sum to 1.
+# Any other loss takes the logits themselves, as a softmax does.
 _LOG_PROBABILITIES = {
-  "softmax_cross_entropy": lambda logits: logits,
   "sigmoid_cross_entropy": jax.nn.log_sigmoid,
   "squared_error": lambda logits: jnp.log(jnp.maximum(logits, 1e-6)),  # Its logits estimate them.
 }
 
 
-def cross_entropy(loss_name: str, logits: jax.Array, labels: jax.Array) -> jax.Array:
-  """Returns minus the logarithm of the probability of each example's class, float32 [N], in nats.
-
-  Unlike the loss, it has no smoothed labels, no clipped probabilities and no factors. So runs that
-  differ in these can be compared.
+def log_probabilities(loss_name: str, logits: jax.Array) -> jax.Array:
+  """Returns logarithms of probabilities, up to a constant for each example, float32 [N, classes].
 
   Args:
     loss_name: `config.loss.name`, which says how probabilities follow from logits.
     logits: float32 [N, classes].
+  """
+  return _LOG_PROBABILITIES.get(loss_name, lambda logits: logits)(logits)
+
+
+def cross_entropy(log_probabilities: jax.Array, labels: jax.Array) -> jax.Array:
+  """Returns minus the logarithm of the probability of each example's class, float32 [N], in nats.
+
+  Args:
+    log_probabilities: float32 [N, classes], up to a constant for each example.
     labels: int32 [N], in 0..classes - 1.
   """
-  log_probabilities = _LOG_PROBABILITIES[loss_name](logits)
   return optax.softmax_cross_entropy_with_integer_labels(log_probabilities, labels)

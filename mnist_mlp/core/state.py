@@ -15,6 +15,7 @@ from flax.training import train_state
 from ml_collections import ConfigDict
 
 from mnist_mlp.config import duration, run_length
+from mnist_mlp.core.kernels import scans_well
 from mnist_mlp.core.model import create_model
 from mnist_mlp.core.optimizer import create_optimizer, evaluation_params
 from mnist_mlp.core.spec import DataSpec
@@ -33,6 +34,7 @@ class TrainState(train_state.TrainState):
     model_state: variables that are not trained: batch_stats, input_statistics.
     ema: moving averages of {'params', 'model_state'}; empty when config.ema.decay is 0.
     augment_until: static; training images are distorted before this step, and clean from it on.
+    scanned: static; whether many steps are one program. See `kernels.scans_well`.
   """
 
   seed: jax.Array
@@ -40,6 +42,7 @@ class TrainState(train_state.TrainState):
   model_state: dict[str, Any]
   ema: dict[str, Any]
   augment_until: int = struct.field(pytree_node=False)
+  scanned: bool = struct.field(pytree_node=False)
 
 
 def random_key(seed: jax.Array, purpose: int, index: jax.Array | int = 0) -> jax.Array:
@@ -59,19 +62,19 @@ def initializer(config: ConfigDict, spec: DataSpec) -> Callable[..., TrainState]
   instead of drawing them. All other values are from `config`. The states that the function returns
   have equal static parts, so one compiled program serves them all.
   """
-  model = create_model(config, spec.num_classes)
+  model = create_model(config, spec)
   tx = create_optimizer(config, run_length(config, spec.num_train))
-  return functools.partial(_init, config, spec, (model, tx))
+  return functools.partial(_init, config, spec, (model, tx, scans_well(model, spec.image_shape)))
 
 
-def _init(config, spec, static, values: Traced, variables: Any = None) -> TrainState:
-  model, tx = static
+def _init(config, spec, parts, values: Traced, variables: Any = None) -> TrainState:
+  model, tx, scanned = parts
   if variables is None:
     image = jnp.zeros((1, *spec.image_shape), jnp.uint8)
     variables = model.init(random_key(values.seed, PARAMS), image)
   variables = dict(variables)
   params = variables.pop("params")
-  if config.model.inputs == "standardized":
+  if "input_statistics" in variables:  # of config.model.inputs = 'standardized'
     variables["input_statistics"] = {
       "mean": jnp.float32(spec.pixel_mean),
       "std": jnp.float32(spec.pixel_std),
@@ -90,6 +93,7 @@ def _init(config, spec, static, values: Traced, variables: Any = None) -> TrainS
     model_state=variables,
     ema={"params": params, "model_state": variables} if config.ema.decay else {},
     augment_until=length.total_steps - duration(config.augment, "clean", length.steps_per_epoch),
+    scanned=scanned,
   )
 
 

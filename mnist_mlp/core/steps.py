@@ -4,6 +4,7 @@ Everything here is a function of arrays and a config. It knows nothing of files,
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,9 +14,9 @@ from ml_collections import FrozenConfigDict
 
 from mnist_mlp.config import AUGMENTATIONS
 from mnist_mlp.core import augment, losses
-from mnist_mlp.core.metrics import EvalMetrics, TrainMetrics
+from mnist_mlp.core.metrics import TRAIN_METRICS, EvalMetrics, Outputs, TrainMetrics, measure
 from mnist_mlp.core.optimizer import project_max_norm
-from mnist_mlp.core.probabilities import cross_entropy
+from mnist_mlp.core.probabilities import log_probabilities
 from mnist_mlp.core.sharding import split_over_devices
 from mnist_mlp.core.spec import Examples
 from mnist_mlp.core.state import (
@@ -26,6 +27,7 @@ from mnist_mlp.core.state import (
   evaluation_variables,
   random_key,
 )
+from mnist_mlp.core.traced import RATES
 
 
 class Gradient(NamedTuple):
@@ -63,10 +65,10 @@ def gradient(state: TrainState, batch: Examples, config: FrozenConfigDict) -> Gr
   batch = split_over_devices(batch)
   if any(config.augment[name] for name in AUGMENTATIONS):
     batch = _distorted(state, batch, config)
-  (value, (loss, correct, model_state)), grads = jax.value_and_grad(_objective, has_aux=True)(
+  (value, (measured, model_state)), grads = jax.value_and_grad(_objective, has_aux=True)(
     state.params, state, batch, config
   )
-  metrics = TrainMetrics.single_from_model_output(loss=loss, correct=correct, step=state.step + 1)
+  metrics = TrainMetrics.single_from_model_output(**measured, step=state.step + 1)
   return Gradient(value, grads, metrics, model_state)
 
 
@@ -86,32 +88,37 @@ def _distorted(state, batch, config):
 
 
 def _objective(params, state, batch, config):
-  """Returns the objective, and (losses [batch], correct [batch], model_state)."""
-  loss, (correct, model_state) = _forward(params, state, batch, config)
+  """Returns the objective, and (the training metrics of each example, model_state)."""
+  loss, (measured, model_state) = _forward(params, state, batch, config)
   objective = loss.mean()
   if config.loss.adversarial_radius:
     moved = adversarial_batch(params, state, batch, config)
     objective = (objective + _forward(params, state, moved, config)[0].mean()) / 2
   if config.loss.l2:
     objective += losses.l2_penalty(params, state.scalars["l2"])
-  return objective, (loss, correct, model_state)
+  return objective, (measured, model_state)
 
 
 def _forward(params, state, batch, config):
-  """Returns losses [batch], and (correct [batch], model_state)."""
-  c, s = config.model, state.scalars
+  """Returns losses [batch], and (the training metrics of each example, model_state)."""
+  rates = {name: state.scalars[name] for name in RATES if config.model[name]}
   logits, model_state = state.apply_fn(
     {"params": params, **state.model_state},
     batch.images,
     train=True,
-    dropout=s["dropout"] if c.dropout else None,
-    input_dropout=s["input_dropout"] if c.input_dropout else None,
+    **rates,
     rngs={"dropout": random_key(state.seed, DROPOUT, state.step)},
     mutable=["batch_stats"],
   )
-  correct = jnp.argmax(logits, -1) == batch.labels
-  loss = losses.per_example(config.loss, logits, batch.labels, s["label_smoothing"])
-  return loss, (correct, {**state.model_state, **model_state})
+  outputs = outputs_of(state, logits, batch.labels, config)
+  measured = measure(outputs, TRAIN_METRICS)
+  return outputs.loss, (measured, {**state.model_state, **model_state})
+
+
+def outputs_of(state: TrainState, logits: Any, labels: Any, config: FrozenConfigDict) -> Outputs:
+  """Returns what metrics are measured from, given logits [N, classes] and labels [N]."""
+  loss = losses.per_example(config.loss, logits, labels, state.scalars["label_smoothing"])
+  return Outputs(logits, labels, loss, log_probabilities(config.loss.name, logits))
 
 
 def adversarial_batch(
@@ -151,7 +158,6 @@ class ChunkLength(NamedTuple):
     return self.epochs * self.steps
 
 
-@functools.partial(jax.jit, static_argnames=("config", "length"), donate_argnames=("state",))
 def train_chunk(
   state: TrainState,
   metrics: TrainMetrics,
@@ -160,35 +166,84 @@ def train_chunk(
   config: FrozenConfigDict,
   length: ChunkLength,
 ) -> tuple[TrainState, TrainMetrics]:
-  """Takes many steps as one program: `lax.scan` over `train_step`.
+  """Takes many steps: as one program, `lax.scan` over `train_step`, or one by one.
+
+  It returns the state after these steps, and the merged metrics.
 
   Args:
-    state: donated. If `length` has several epochs, it stands at the start of an epoch, and
-      `length.steps` is a whole epoch.
+    state: donated. Its `scanned` says which. If `length` has several epochs, it stands at the start
+      of an epoch, and `length.steps` is a whole epoch.
     metrics: those of the steps before. Each step's metrics are merged into them one by one, so that
       the sums do not depend on where a chunk ends.
     train: the whole training split.
     config: static.
     length: static.
-
-  Returns:
-    The state after these steps, and the merged metrics.
   """
-  size = config.batch_size
-  per_epoch = train.num_examples // size
+  if state.scanned:
+    return scan_steps(state, metrics, train, config=config, length=length)
+  own = {"train": train, "config": config}
+  take = functools.partial(take_step, **own)
+  return one_by_one(functools.partial(order_of, **own), take, (state, metrics), length)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "length"), donate_argnames=("state",))
+def scan_steps(
+  state: TrainState,
+  metrics: TrainMetrics,
+  train: Examples,
+  *,
+  config: FrozenConfigDict,
+  length: ChunkLength,
+) -> tuple[TrainState, TrainMetrics]:
+  """Takes many steps as one program; see `train_chunk`."""
 
   def one_epoch(carry, _):
-    order = epoch_order(carry[0].seed, carry[0].step // per_epoch, train.num_examples)
+    order = order_of(carry[0], train, config=config)
 
     def one_step(carry, _):
-      state, metrics = carry
-      batch = _batch(train, order, state.step % per_epoch, size)
-      state, update = train_step(state, batch, config)
-      return (state, metrics.merge(update)), None
+      return take_step(*carry, order, train, config=config), None
 
     return jax.lax.scan(one_step, carry, length=length.steps)
 
   return jax.lax.scan(one_epoch, (state, metrics), length=length.epochs)[0]
+
+
+def one_by_one(order_of: Callable, take_step: Callable, carry: Any, length: ChunkLength) -> Any:
+  """Dispatches many steps one after the other. The `carry` is (state, metrics).
+
+  `order_of` takes a state, `take_step` the carry and an order, like the functions below.
+  """
+  for _ in range(length.epochs):
+    order = order_of(carry[0])
+    for _ in range(length.steps):
+      carry = take_step(*carry, order)
+  return carry
+
+
+@functools.partial(jax.jit, static_argnames=("config",))
+def order_of(state: TrainState, train: Examples, *, config: FrozenConfigDict) -> jax.Array:
+  """Returns the order of the epoch in which a state stands, int32 [N]."""
+  epoch = state.step // (train.num_examples // config.batch_size)
+  return epoch_order(state.seed, epoch, train.num_examples)
+
+
+@functools.partial(jax.jit, static_argnames=("config",), donate_argnames=("state",))
+def take_step(
+  state: TrainState,
+  metrics: TrainMetrics,
+  order: jax.Array,
+  train: Examples,
+  *,
+  config: FrozenConfigDict,
+) -> tuple[TrainState, TrainMetrics]:
+  """Takes the next step of an epoch, whose order is given."""
+  size, batch = config.batch_size, train
+  if size < train.num_examples:  # The full batch needs no order.
+    index = state.step % (train.num_examples // size)
+    rows = jax.lax.dynamic_slice_in_dim(order, index * size, size)
+    batch = Examples(train.images[rows], train.labels[rows])
+  state, update = train_step(state, batch, config)
+  return state, metrics.merge(update)
 
 
 def epoch_order(seed: jax.Array, epoch: jax.Array | int, num_examples: int) -> jax.Array:
@@ -199,13 +254,6 @@ def epoch_order(seed: jax.Array, epoch: jax.Array | int, num_examples: int) -> j
   a second sort, which would double the time.
   """
   return jnp.argsort(jax.random.bits(random_key(seed, ORDER, epoch), (num_examples,)))
-
-
-def _batch(train, order, index, size):
-  if size == train.num_examples:  # The full batch needs no order.
-    return train
-  rows = jax.lax.dynamic_slice_in_dim(order, index * size, size)
-  return Examples(train.images[rows], train.labels[rows])
 
 
 @functools.partial(jax.jit, static_argnames=("config",))
@@ -250,12 +298,8 @@ def evaluate_and_predict(
 ) -> tuple[EvalMetrics, jax.Array]:
   """Returns the metrics of every example of a split, and the logits of `predict_logits`."""
   logits = predict_logits(state, split.images, config=config)
-  loss = losses.per_example(config.loss, logits, split.labels, state.scalars["label_smoothing"])
-  plain = cross_entropy(config.loss.name, logits, split.labels)
-  correct = jnp.argmax(logits, -1) == split.labels
-  return EvalMetrics.single_from_model_output(
-    loss=loss, cross_entropy=plain, correct=correct
-  ), logits
+  measured = measure(outputs_of(state, logits, split.labels, config))
+  return EvalMetrics.single_from_model_output(**measured), logits
 
 
 @functools.partial(jax.jit, static_argnames=("config",))

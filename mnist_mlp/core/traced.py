@@ -29,12 +29,14 @@ class Hyperparameters(NamedTuple):
 
 HYPERPARAMETERS = Hyperparameters._fields
 
+# The rates of config.model at which a net drops units. It gets them when it is called.
+RATES = ("dropout", "input_dropout")
+
 # The other numbers. They lie in `TrainState.scalars`.
 SCALARS = {
   "label_smoothing": "loss.label_smoothing",
   "l2": "loss.l2",
-  "dropout": "model.dropout",
-  "input_dropout": "model.input_dropout",
+  **{name: f"model.{name}" for name in RATES},
   **{name: f"augment.{name}" for name in AUGMENTATIONS},
 }
 

@@ -5,10 +5,13 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from sklearn import metrics
 
 from mnist_mlp import data
+from mnist_mlp.core import metrics as core_metrics
+from mnist_mlp.core.metrics import METRICS, Outputs
 from mnist_mlp.core.spec import Examples
 from mnist_mlp.errors import UsageError, UserError
 from mnist_mlp.inference.nets import Committee, Net
@@ -119,12 +122,24 @@ def measure(evaluation: Evaluation) -> dict[str, Any]:
     "loss": float(net.losses(evaluation.logits, labels).mean(dtype=np.float64)),
     "cross_entropy": _cross_entropy(labels, evaluation.probabilities),
     "expected_calibration_error": expected_calibration_error(labels, evaluation.probabilities),
+    **_other_metrics(evaluation),
     "classes": _classes(labels, predictions, net.class_names),
     "confusion_matrix": metrics.confusion_matrix(
       labels, predictions, labels=range(len(net.class_names))
     ).tolist(),
     "worst_mistakes": _worst_mistakes(evaluation, predictions),
   }
+
+
+def _other_metrics(evaluation: Evaluation) -> dict[str, float]:
+  """Returns the means of the metrics that `measure` does not compute by itself."""
+  logits, labels = evaluation.logits, evaluation.examples.labels
+  log_probabilities = np.log(np.maximum(evaluation.probabilities, np.finfo(np.float64).tiny))
+  loss = evaluation.net.losses(logits, labels)
+  outputs = Outputs(*map(jnp.asarray, (logits, labels, loss, log_probabilities)))
+  names = [name for name in METRICS if name not in ("loss", "cross_entropy", "accuracy")]
+  measured = core_metrics.measure(outputs, names)
+  return {name: float(np.mean(values, dtype=np.float64)) for name, values in measured.items()}
 
 
 def _cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mnist_mlp.core.metrics import METRICS
 from mnist_mlp.errors import RunError, listing
 from mnist_mlp.inference.evaluation import MISTAKES, Evaluation
 from mnist_mlp.run import figures
@@ -24,12 +25,18 @@ def to_text(numbers: Mapping[str, Any]) -> str:
     f"{numbers['dataset']} {numbers['split']}, by {by} {nets}",
     f"accuracy {numbers['accuracy']:.2%}: {numbers['mistakes']} of {numbers['examples']:,} images "
     f"wrong; loss {numbers['loss']:.4f}; cross-entropy {numbers['cross_entropy']:.4f}; "
-    f"calibration error {numbers['expected_calibration_error']:.2%}",
+    f"calibration error {numbers['expected_calibration_error']:.2%}{_other_metrics(numbers)}",
     *_classes(numbers, width),
     *_confusions(numbers, width),
     *_worst_mistakes(numbers),
   ]
   return "\n".join(lines)
+
+
+def _other_metrics(numbers: Mapping[str, Any]) -> str:
+  own = ("loss", "cross_entropy", "accuracy")
+  texts = {name: metric.text or "{:.4f}" for name, metric in METRICS.items() if name not in own}
+  return "".join(f"; {name} {text.format(numbers[name])}" for name, text in texts.items())
 
 
 def _classes(numbers: Mapping[str, Any], width: int) -> list[str]:

@@ -21,6 +21,7 @@ from mnist_mlp.run.memory import fetch
 
 # A chunk should take no longer, so that signals and the progress bar need not wait.
 _CHUNK_SECONDS = 4.0
+_FIRST_STEPS = 8  # of the first chunk, if they are dispatched one by one
 # Operations a second that are assumed until the first chunk has been timed.
 _ASSUMED_FLOPS = 1e11
 
@@ -108,6 +109,7 @@ class Chunk:
   norms: dict[str, jax.Array] | None = None  # see `steps.norms`
   validation: EvalMetrics | None = None
   snapshot: Any = None  # a copy of what a checkpoint holds, if one is due
+  dispatching: float = 0.0  # seconds that the dispatch took
 
 
 class Measured(NamedTuple):
@@ -137,10 +139,15 @@ def measured(chunk: Chunk, row: int | None = None) -> Measured:
 class Pace:
   """How many steps a chunk may take."""
 
-  def __init__(self, weights: int, examples: int):
-    """Guesses, for a net of that many weights and so many examples a step."""
+  def __init__(self, weights: int, examples: int, scanned: bool = True):
+    """Guesses, for a net of that many weights and so many examples a step.
+
+    If a chunk is no `scanned` program, its steps compute while they are dispatched.
+    """
     flops = 6 * weights * examples  # of a step: two forward, four backward for each weight
-    self.limit = max(1, int(_CHUNK_SECONDS * _ASSUMED_FLOPS / flops))
+    self.scanned = scanned
+    # Without a scan no length has to be compiled, and weights say less.
+    self.limit = max(1, int(_CHUNK_SECONDS * _ASSUMED_FLOPS / flops)) if scanned else _FIRST_STEPS
 
   def adapt(self, num_steps: int, waited: float) -> None:
     """Makes chunks shorter if the host waits long for one, longer if it hardly waits."""
@@ -187,7 +194,9 @@ class Loop:
       self._pending = None
 
   def _next(self) -> Chunk:
+    started = time.perf_counter()
     chunk = self._dispatch(self.step, self._timetable.next_chunk(self.step, self._pace.limit))
+    chunk.dispatching = time.perf_counter() - started
     self.step = chunk.step
     return chunk
 
@@ -196,5 +205,6 @@ class Loop:
     started = time.perf_counter()
     names = ("metrics", "schedule", "norms", "validation")
     arrays = fetch({name: getattr(chunk, name) for name in names})
-    self._pace.adapt(chunk.num_steps, time.perf_counter() - started)
+    waited = time.perf_counter() - started
+    self._pace.adapt(chunk.num_steps, waited if self._pace.scanned else waited + chunk.dispatching)
     return dataclasses.replace(chunk, **arrays)

@@ -1,6 +1,7 @@
 """Memory of the devices: how much is left, what cannot fit, and what is said when it is full."""
 
 import contextlib
+import functools
 import itertools
 import math
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ import jax
 from ml_collections import ConfigDict
 
 from mnist_mlp import cgroup
+from mnist_mlp.core.model import create_model
 from mnist_mlp.core.spec import DataSpec
+from mnist_mlp.core.state import num_weights
 from mnist_mlp.errors import RunError, UsageError
 
 _FLOAT = 4  # bytes
@@ -34,21 +37,31 @@ def least_bytes(config: ConfigDict, spec: DataSpec) -> dict[str, int]:
   """Returns the least memory that training takes, in bytes, by the fields that decide on it.
 
   That is the weights and their gradient, the history of 'lbfgs', and the units of a batch, which
-  the backward pass needs. Nothing is traced: a net that is far too large would take too long.
+  the backward pass needs.
   """
-  weights = num_weights(config, spec)
+  weights, units = size_of_net(config, spec)
   history = 2 * config.optimizer.memory_size if config.optimizer.name == "lbfgs" else 0
   return {
-    "model.features": _FLOAT * 2 * weights,
+    "model.features" if config.model.name == "mlp" else "model.name": _FLOAT * 2 * weights,
     "optimizer.memory_size": _FLOAT * history * weights,
-    "batch_size": _FLOAT * config.batch_size * sum(config.model.features),
+    "batch_size": _FLOAT * config.batch_size * units,
   }
 
 
-def num_weights(config: ConfigDict, spec: DataSpec) -> int:
-  """Returns how many weights and biases the dense layers have."""
-  widths = [math.prod(spec.image_shape), *config.model.features, spec.num_classes]
-  return sum((a + 1) * b for a, b in itertools.pairwise(widths))
+def size_of_net(config: ConfigDict, spec: DataSpec) -> tuple[int, int]:
+  """Returns how many weights and biases a net has, and how many units inside of it.
+
+  Nothing is computed, and an MLP is not even traced: if it is far too large, that takes too long.
+  """
+  if config.model.name == "mlp":
+    widths = [math.prod(spec.image_shape), *config.model.features, spec.num_classes]
+    weights = sum((a + 1) * b for a, b in itertools.pairwise(widths))
+    return weights, sum(config.model.features)
+  model, image = create_model(config, spec), jax.ShapeDtypeStruct((1, *spec.image_shape), "uint8")
+  variables = jax.eval_shape(model.init, jax.random.key(0), image)
+  apply = functools.partial(model.apply, capture_intermediates=True, mutable=["intermediates"])
+  _, inside = jax.eval_shape(apply, variables, image)
+  return num_weights(variables["params"]), num_weights(inside)
 
 
 def check_fits(config: ConfigDict, spec: DataSpec) -> None:
@@ -59,8 +72,9 @@ def check_fits(config: ConfigDict, spec: DataSpec) -> None:
   name = max(parts, key=lambda field: parts[field])
   section, _, leaf = name.rpartition(".")
   value = (config[section] if section else config)[leaf]
+  weights, _ = size_of_net(config, spec)
   raise UsageError(
-    f"config.{name} is {_shown(value)}: with {num_weights(config, spec):,} weights and batches of "
+    f"config.{name} is {_shown(value)}: with {weights:,} weights and batches of "
     f"{config.batch_size:,}, training needs {_gigabytes(sum(parts.values()))} of memory at least, "
     f"but {_gigabytes(free)} are free; lower config.{name}"
   )

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from mnist_mlp import config as config_lib
 from mnist_mlp import data
 from mnist_mlp.core import augment
+from mnist_mlp.core.metrics import METRICS
 from mnist_mlp.core.spec import Examples
 from mnist_mlp.errors import Interrupted, RunError
 from mnist_mlp.run import origin, tensorboard
@@ -156,9 +157,13 @@ class Reporter:
     epoch = f"{rounded(row['epoch']):>{len(epochs)}}"
     parts = [f"epoch {epoch} of {epochs}, step {row['step']} of {total}"]
     for split in ("train", "validation"):
-      if f"{split}/loss" in row:
-        loss, accuracy = row[f"{split}/loss"], 100 * row[f"{split}/accuracy"]
-        parts.append(f"{split} loss {loss:.4f} accuracy {accuracy:.2f}%")
+      shown = [
+        f"{name} {metric.text.format(row[f'{split}/{name}'])}"
+        for name, metric in METRICS.items()
+        if metric.text and f"{split}/{name}" in row
+      ]
+      if shown:
+        parts.append(f"{split} {' '.join(shown)}")
     left = (total - row["step"]) * self._config.batch_size / self.rate
     parts.append(f"{self.rate:,.0f} examples/s, {clock(left)} left")
     return " | ".join(parts)
@@ -199,19 +204,20 @@ class Reporter:
     wrong = int((logits.argmax(-1) != d.test.labels).sum())
     self._console.line(
       f"test: {100 * wrong / examples:.2f}% error, {wrong} of all {examples:,} images of {d.name} "
-      f"wrong; loss {result['loss']:.4f}"
+      f"wrong; {_others(result)}"
     )
     return {**result, "error_percent": 100 * wrong / examples, "examples": examples}
 
   def _pictures(self, step: int, logits: np.ndarray, params: Any) -> None:
     d, test = self._run.dataset, self._run.dataset.test
-    kernel = np.asarray(params["Dense_0"]["kernel"])
     predictions = logits.argmax(-1)
     drawn = {
       "test/confusion_matrix": figures.confusion_matrix(test.labels, predictions, d.class_names),
       "test/worst_mistakes": figures.worst_mistakes(test, logits, d.class_names),
-      "weights/first_layer": figures.first_layer_weights(kernel, d.image_shape),
     }
+    if self._config.model.name == "mlp":  # Other nets have no weight for each pixel of an image.
+      kernel = np.asarray(params["Dense_0"]["kernel"])
+      drawn["weights/first_layer"] = figures.first_layer_weights(kernel, d.image_shape)
     if self._config.loss.name == "softmax_cross_entropy":
       probabilities = np.asarray(jax.nn.softmax(logits))
       drawn["test/reliability"] = figures.reliability_diagram(test.labels, probabilities)
@@ -219,6 +225,12 @@ class Reporter:
       drawn["train/distortions"] = distortions(self._config, d)
     images = {tag: figures.to_image(figure)[None] for tag, figure in drawn.items()}
     self._writer.write_images(step, images)
+
+
+def _others(result: Mapping[str, float]) -> str:
+  """Returns what the terminal shows of a test besides its errors: 'loss 0.0812'."""
+  shown = {name: metric.text for name, metric in METRICS.items() if name != "accuracy"}
+  return "; ".join(f"{name} {text.format(result[name])}" for name, text in shown.items() if text)
 
 
 def distortions(config: ConfigDict, dataset: data.Dataset, count: int = 16) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from mnist_mlp.core.metrics import METRICS, TRAIN_METRICS
 from mnist_mlp.errors import RunError
 from mnist_mlp.run.run import Run
 from mnist_mlp.run.workdir import Workdir
@@ -40,10 +41,12 @@ def result_of(run: Run, ending: Ending) -> dict[str, Any]:
 
 
 def _of_split(row: Mapping[str, Any], split: str) -> dict[str, float | None]:
-  found = {name: row.get(f"{split}/{name}") for name in ("loss", "cross_entropy", "accuracy")}
-  if f"{split}/cross_entropy" not in row:  # Train, and what an earlier version evaluated.
-    del found["cross_entropy"]
-  return found
+  """Returns a split's metrics in a row, None for those that are lost.
+
+  Training, and an earlier version's evaluation, may have fewer metrics than there are.
+  """
+  names = [name for name in METRICS if name in TRAIN_METRICS or f"{split}/{name}" in row]
+  return {name: row.get(f"{split}/{name}") for name in names}
 
 
 def check_promised(

@@ -104,9 +104,10 @@ def _begin_with_weights(last: Trained, run: Run, first: Any, checkpoints: Checkp
   """Saves the state before the first step, with the weights that the other run evaluates."""
   new, metrics = first
   found = evaluation_variables(last.state, last.config)
-  variables = {name: found[name] for name in ("params", "batch_stats") if name in found}
-  wanted = {"params": new.params, **new.model_state}
-  _check_same_net(last, variables, {name: wanted.get(name, {}) for name in variables})
+  kept = {name: found[name] for name in ("params", "batch_stats") if name in found}
+  own = {"params": new.params, **new.model_state}
+  _check_same_net(last, kept, {name: own.get(name, {}) for name in kept})
+  variables = {**own, **kept}  # Statistics of the pixels are those of the own data.
   state = jax.jit(initializer(run.config, run.spec))(traced(run.config), variables)
   start_rows(run, 0, [])
   checkpoints.save(0, (state, metrics), run.about())

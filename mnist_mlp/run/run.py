@@ -10,6 +10,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp import data
 from mnist_mlp.config import AUGMENTATIONS, Length, duration, run_length
+from mnist_mlp.core import own_code
 from mnist_mlp.core.spec import DataSpec
 from mnist_mlp.errors import RunError, UsageError
 from mnist_mlp.run import environment, memory
@@ -128,7 +129,9 @@ def check_sizes(config: ConfigDict, dataset: data.Dataset, devices: int | None =
     UsageError: they do not.
   """
   _check_batches(config, dataset, jax.device_count() if devices is None else devices)
-  memory.check_fits(config, dataset.spec(pixel_statistics=False))
+  spec = dataset.spec(pixel_statistics=False)
+  own_code.check(config, spec)
+  memory.check_fits(config, spec)
   classes, chosen = dataset.num_classes, config.augment.rotation_of
   if any(label >= classes for label in chosen):
     raise UsageError(

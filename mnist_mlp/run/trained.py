@@ -48,11 +48,12 @@ def read(workdir: str | os.PathLike, *, best: bool = False) -> Trained:
   if facts is None or not os.path.isdir(checkpoints):
     raise RunError(f"the run in {folder.path} has no checkpoint yet; train it first")
   try:
-    template = jax.eval_shape(initializer(config, spec_of(facts)), traced(config))
+    spec = spec_of(facts)
   except (KeyError, TypeError, ValueError) as error:
     raise RunError(
       f"{folder.path / 'dataset.json'} is damaged: it does not describe a dataset"
     ) from error
+  template = jax.eval_shape(initializer(config, spec), traced(config))
   if config.data.files:  # Version 0.2.0 called own files in a folder 'mnist' like TFDS's 'mnist'.
     facts = {**facts, "name": name_of(config.data.files)}
   result = folder.result()  # Read first: a run that goes on may finish meanwhile.

@@ -56,10 +56,13 @@ def choose_engine(sweep: Sweep, members: Sequence[Member], options: Options) -> 
       32 nets of 784-64-32-10           0.66                          0.60
       32 nets of 784-128-64-10          0.86                          0.58
       8 nets of 784-512-512-10          0.84                          0.76
+
+  Four nets with two convolutions of 16 channels take 1.45 times the processor time of lone ones.
   """
-  weights = max((sweep.group(member).num_weights for member in members), default=0)
+  groups = [sweep.group(member) for member in members]
   alone = jax.default_backend() != "cpu" or num_processes(options) == 1 or len(members) == 1
-  return "vmap" if alone or weights < _VMAP_WEIGHTS else "processes"
+  small = all(group.num_weights < _VMAP_WEIGHTS and group.member.scanned for group in groups)
+  return "vmap" if alone or small else "processes"
 
 
 def _train_in_rungs(

@@ -13,11 +13,12 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp import config as config_lib
 from mnist_mlp import data
-from mnist_mlp.core.optimizer import create_schedule
+from mnist_mlp.core.schedule import create_schedule
 from mnist_mlp.core.spec import Examples
 from mnist_mlp.core.state import TrainState, initializer, num_weights, snapshot
 from mnist_mlp.core.traced import HYPERPARAMETERS, SCALARS, Traced, traced
 from mnist_mlp.run.loop import Timetable
+from mnist_mlp.run.memory import size_of_net
 from mnist_mlp.run.run import check_sizes, spec_of
 from mnist_mlp.sweeps import stacked
 
@@ -131,7 +132,8 @@ class Group:
   def bytes_per_member(self) -> int:
     """Estimate of the memory that a member takes in training, in bytes."""
     c, params, state = self.config, _bytes(self.member.params), _bytes(self.member)
-    units = math.prod(self.dataset.image_shape) + sum(c.model.features) + self.dataset.num_classes
+    units = math.prod(self.dataset.image_shape) + self.dataset.num_classes
+    units += size_of_net(c, spec_of(c, self.dataset))[1]
     # The state for the step's input and output, the best state so far, and the copies of the state
     # and of the best that a checkpoint saves; a gradient and an update.
     states = 5 * state + 2 * params

@@ -18,6 +18,7 @@ from typing import Any
 from etils import epy
 
 from mnist_mlp import config as config_lib
+from mnist_mlp.core.metrics import METRICS
 from mnist_mlp.errors import HeldError
 from mnist_mlp.run import durable
 from mnist_mlp.run.hparams import setting_id
@@ -30,7 +31,9 @@ with epy.lazy_imports():  # matplotlib is needed only in the end, and takes half
   from mnist_mlp.sweeps import figures
 
 # The cross-entropy can be compared where the loss itself is swept.
-_OF_VALIDATION = ("accuracy", "loss", "cross_entropy")
+_COMPARED = ("accuracy", "loss", "cross_entropy")
+_OTHERS = tuple(name for name in METRICS if name not in _COMPARED)
+_OF_VALIDATION = (*_COMPARED, *_OTHERS)
 # What is measured, by its name in a row.
 MEASURES = (*(f"validation_{name}" for name in _OF_VALIDATION), "test_error_percent")
 
@@ -185,6 +188,7 @@ def table(rows: Sequence[Row]) -> str:
     *(["runs"] if several else []),
     "validation %",
     "cross-entropy",
+    *_OTHERS,
     "test error %",
     "status",
   ]
@@ -197,6 +201,7 @@ def table(rows: Sequence[Row]) -> str:
         *([str(setting["runs"])] if several else []),
         _number(setting, "validation_accuracy", 100),
         _number(setting, "validation_cross_entropy", 1, 4),
+        *(_number(setting, f"validation_{name}", 1, 4) for name in _OTHERS),
         _number(setting, "test_error_percent", 1),
         setting["status"],
       ]

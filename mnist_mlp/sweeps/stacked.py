@@ -46,9 +46,9 @@ def _axes(state: TrainState) -> TrainState:
   return state_axes(state, shared_seed=state.seed.ndim == 0)
 
 
-def num_members(metrics: Any) -> int:
-  """Returns the number of members in stacked metrics."""
-  return len(jax.tree.leaves(metrics)[0])
+def num_members(stacked: Any) -> int:
+  """Returns the number of members in stacked metrics or parameters."""
+  return len(jax.tree.leaves(stacked)[0])
 
 
 def no_metrics(members: int) -> TrainMetrics:
@@ -118,7 +118,6 @@ def _same(leaf: Any) -> Any:
   return leaf
 
 
-@functools.partial(jax.jit, static_argnames=("config", "length"), donate_argnames=("state",))
 def train_chunk(
   state: TrainState,
   metrics: TrainMetrics,
@@ -128,12 +127,50 @@ def train_chunk(
   length: ChunkLength,
 ) -> tuple[TrainState, TrainMetrics]:
   """Does for every member what `steps.train_chunk` does for a lone run."""
+  if state.scanned:
+    return scan_steps(state, metrics, train, config=config, length=length)
+  own = {"train": train, "config": config}
+  take = functools.partial(_step, **own)
+  return steps.one_by_one(functools.partial(_order, **own), take, (state, metrics), length)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "length"), donate_argnames=("state",))
+def scan_steps(
+  state: TrainState,
+  metrics: TrainMetrics,
+  train: Examples,
+  *,
+  config: FrozenConfigDict,
+  length: ChunkLength,
+) -> tuple[TrainState, TrainMetrics]:
+  """Does for every member what `steps.scan_steps` does for a lone run."""
+  chunk = functools.partial(steps.scan_steps, train=train, config=config, length=length)
   axes = _axes(state), 0
-  chunk = functools.partial(steps.train_chunk, train=train, config=config, length=length)
-  if num_members(metrics) == 1:  # A batch of one product takes a sixth longer than the product.
-    alone = chunk(*_map(axes, (state, metrics), lambda leaf: leaf[0], _same))
-    return _map(axes, alone, lambda leaf: leaf[None], _same)
-  return jax.vmap(chunk, in_axes=axes, out_axes=axes)(state, metrics)
+  return _of_members(chunk, axes, axes, (state, metrics))
+
+
+@functools.partial(jax.jit, static_argnames=("config",))
+def _order(state, train, *, config):
+  order_of = functools.partial(steps.order_of, train=train, config=config)
+  return _of_members(order_of, (_axes(state),), _axes(state).seed, (state,))
+
+
+@functools.partial(jax.jit, static_argnames=("config",), donate_argnames=("state",))
+def _step(state, metrics, order, train, *, config):
+  take_step = functools.partial(steps.take_step, train=train, config=config)
+  axes = _axes(state)
+  return _of_members(take_step, (axes, 0, axes.seed), (axes, 0), (state, metrics, order))
+
+
+def _of_members(function: Callable, in_axes: Any, out_axes: Any, arguments: Any) -> Any:
+  """Maps a function over members. The only one goes without an axis.
+
+  A batch of one matrix product takes a sixth longer than the product.
+  """
+  if num_members(arguments[0].params) > 1:
+    return jax.vmap(function, in_axes=in_axes, out_axes=out_axes)(*arguments)
+  alone = function(*_map(in_axes, arguments, lambda leaf: leaf[0], _same))
+  return _map(out_axes, alone, lambda leaf: leaf[None], _same)
 
 
 def _for_each(function: Callable) -> Callable:

@@ -91,7 +91,8 @@ class _Training:
 
   def _loop(self, until: int) -> None:
     timetable = self._group.timetable
-    pace = Pace(self._group.num_weights, self._group.config.batch_size * self._size)
+    examples = self._group.config.batch_size * self._size
+    pace = Pace(self._group.num_weights, examples, self._group.member.scanned)
     loop = Loop(self._dispatch, timetable, pace, self._step)
     saved = self._step
     with environment.StopSignals() as signals:

@@ -30,7 +30,7 @@ def test_first_step_with_a_loss_that_is_not_finite_is_found():
 
 def test_one_infinite_loss_of_a_batch_is_enough():
   def first_bad(loss):
-    metrics = TrainMetrics.single_from_model_output(loss=loss, correct=loss > 0, step=jnp.int32(7))
+    metrics = TrainMetrics.single_from_model_output(loss=loss, accuracy=loss > 0, step=jnp.int32(7))
     return metrics.compute()["first_non_finite"]
 
   for bad in (np.nan, np.inf, -np.inf):

@@ -11,7 +11,7 @@ import scipy.special
 import small
 
 from mnist_mlp.config import FIELDS
-from mnist_mlp.core import model
+from mnist_mlp.core import layers, model
 
 IMAGES = small.splits().train.images[:12]
 
@@ -19,7 +19,7 @@ IMAGES = small.splits().train.images[:12]
 def create(**changes):
   """Returns the net whose config.model has some fields changed."""
   c = small.config_of(**{f"model__{name}": value for name, value in changes.items()})
-  return model.create_model(c, small.CLASSES)
+  return model.create_model(c, small.spec())
 
 
 def build(**changes):
@@ -70,7 +70,7 @@ NUMPY_ACTIVATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", model.ACTIVATIONS)
+@pytest.mark.parametrize("name", layers.ACTIVATIONS)
 def test_forward_pass_equals_numpy(name):
   mlp, variables = build(activation=name)
   expected = forward(variables, IMAGES.reshape(12, -1) / 255, NUMPY_ACTIVATIONS[name])
@@ -80,7 +80,7 @@ def test_forward_pass_equals_numpy(name):
 def test_scaled_tanh_is_lecuns():
   # Made so that f(1) = 1 and f(-1) = -1.
   np.testing.assert_allclose(
-    model.ACTIVATIONS["scaled_tanh"](jnp.array([-1.0, 0.0, 1.0, 100.0])),
+    layers.ACTIVATIONS["scaled_tanh"](jnp.array([-1.0, 0.0, 1.0, 100.0])),
     [-1, 0, 1, 1.7159],
     atol=1e-4,
   )
@@ -166,15 +166,15 @@ KERNEL_STDS = {  # of a kernel [400, 300], for scale 1
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.05])
-@pytest.mark.parametrize("name", model.INITIALIZERS)
+@pytest.mark.parametrize("name", layers.INITIALIZERS)
 def test_initial_kernels_have_the_spread_of_their_name(name, scale):
-  kernel = model.INITIALIZERS[name](scale)(jax.random.key(0), (400, 300))
+  kernel = layers.INITIALIZERS[name](scale)(jax.random.key(0), (400, 300))
   np.testing.assert_allclose(kernel.std(), scale * KERNEL_STDS[name], rtol=0.02)
   np.testing.assert_allclose(kernel.mean(), 0, atol=0.02 * scale * KERNEL_STDS[name])
 
 
 def test_default_initialization_is_flaxs_own():
-  ours = model.INITIALIZERS["default"](1.0)(jax.random.key(0), (40, 30))
+  ours = layers.INITIALIZERS["default"](1.0)(jax.random.key(0), (40, 30))
   flaxs = nn.Dense(30).init(jax.random.key(0), jnp.zeros((1, 40)))["params"]["kernel"]
   assert np.isclose(ours.std(), flaxs.std(), rtol=0.1)
   lecun = nn.initializers.lecun_normal()(jax.random.key(0), (40, 30))
@@ -232,7 +232,7 @@ def test_unknown_names_do_not_fall_through(field):
   c = small.config_of()
   c.model[field] = "other"
   with pytest.raises(KeyError, match="other"):
-    jax.eval_shape(model.create_model(c, small.CLASSES).init, jax.random.key(0), IMAGES)
+    jax.eval_shape(model.create_model(c, small.spec()).init, jax.random.key(0), IMAGES)
 
 
 def test_every_choice_of_the_config_reaches_the_net():
@@ -251,4 +251,4 @@ def test_every_choice_of_the_config_reaches_the_net():
   own = {"init_name" if name == "init" else name: value for name, value in changes.items()}
   assert {name: getattr(mlp, name) for name in own} == own
   others = {name.removeprefix("model.") for name in FIELDS if name.startswith("model.")}
-  assert others - set(changes) == {"dropout", "input_dropout"}
+  assert others - set(changes) == {"name", "dropout", "input_dropout"}

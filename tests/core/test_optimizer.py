@@ -10,6 +10,7 @@ import small
 from mnist_mlp import config
 from mnist_mlp.config import FIELDS, Length
 from mnist_mlp.core import optimizer
+from mnist_mlp.core import schedule as schedules
 from mnist_mlp.core.traced import HYPERPARAMETERS
 
 RNG = np.random.RandomState(0)
@@ -149,7 +150,7 @@ def schedule(name, total=100, **changes):
   c = config.default()
   c.schedule.name = name
   c.schedule.update(changes)
-  shape = optimizer.create_schedule(config.validate(c), Length(10, total))
+  shape = schedules.create_schedule(config.validate(c), Length(10, total))
   # Always as many steps, so that all schedules share the programs of their operations.
   return jax.vmap(shape)(np.arange(101, dtype=np.int32))[: total + 1]
 
@@ -275,7 +276,7 @@ def test_every_optimizer_name_is_known(name):
 def test_every_schedule_name_is_known(name):
   c = config.default()
   c.schedule.name = name
-  assert optimizer.create_schedule(c, Length(10, 10))(0) >= 0
+  assert schedules.create_schedule(c, Length(10, 10))(0) >= 0
 
 
 def test_unknown_names_do_not_fall_through():
@@ -286,4 +287,4 @@ def test_unknown_names_do_not_fall_through():
   c = config.default()
   c.schedule.name = "other"
   with pytest.raises(KeyError, match="other"):
-    optimizer.create_schedule(c, Length(10, 10))
+    schedules.create_schedule(c, Length(10, 10))

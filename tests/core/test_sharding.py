@@ -27,7 +27,7 @@ with jax.set_mesh(sharding.create_mesh()):
   state, train, validation = place((everything.initial(), splits.train, splits.validation))
   arguments = dict(config=everything.STATIC, length=ChunkLength(1, 6))
   metrics = place(TrainMetrics.empty())
-  program = steps.train_chunk.lower(state, metrics, train, **arguments).compile().as_text()
+  program = steps.scan_steps.lower(state, metrics, train, **arguments).compile().as_text()
   state, metrics = steps.train_chunk(state, metrics, train, **arguments)
   evaluation = steps.evaluate(state, validation, config=everything.STATIC)
   split = jax.jit(lambda rows: sharding.split_over_devices(train.images[rows]))(np.arange(16))

@@ -120,10 +120,10 @@ def test_training_learns():
 
 def test_programs_are_compiled_once_for_a_length():
   state, metrics = small.train(initial(), 2, CONFIG)
-  chunks, evaluations = steps.train_chunk._cache_size(), steps.evaluate._cache_size()
+  chunks, evaluations = steps.scan_steps._cache_size(), steps.evaluate._cache_size()
   for _ in range(3):
     state, metrics = small.train(state, 2, CONFIG, metrics=metrics)
-  assert steps.train_chunk._cache_size() == chunks
+  assert steps.scan_steps._cache_size() == chunks
   for _ in range(2):
     steps.evaluate(state, small.splits().validation, config=STATIC)
     state, _ = small.train(state, 2, CONFIG)

@@ -29,9 +29,10 @@ from PIL import Image
 from mnist_mlp import config, data
 
 ROOT = processes.ROOT
-DOCS = sorted(f"docs/{page.name}" for page in ROOT.glob("docs/*.md"))
-# The page of Python is a notebook of its own: test_python_page.py.
-PAGES = ["README.md", "CONTRIBUTING.md", *(page for page in DOCS if page != "docs/python.md")]
+# These have tests of their own: test_python_page.py and test_make_it_yours.py.
+ELSEWHERE = ("make-it-yours.md", "python.md")
+DOCS = sorted(f"docs/{page.name}" for page in ROOT.glob("docs/*.md") if page.name not in ELSEWHERE)
+PAGES = ["README.md", "CONTRIBUTING.md", *DOCS]
 
 
 # What is done with a command, in the folder of its section.

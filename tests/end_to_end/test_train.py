@@ -14,6 +14,7 @@ import small
 import tensorboard_server
 from training_runs import LONG, SHORT, last_digest, read_result
 
+from mnist_mlp.errors import UsageError
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.workdir import Workdir
 from mnist_mlp.train import Trainer, train_and_evaluate
@@ -55,6 +56,14 @@ def test_the_last_checkpoint_is_saved_while_the_run_is_tested(digits_dir, tmp_pa
   with pytest.raises(Enough):
     train_and_evaluate(c, tmp_path / "run")
   assert asked == ["test"]
+
+
+def test_code_of_ones_own_that_is_missing_is_said_before_anything_is_written(tmp_path, digits_dir):
+  c = small.config_of(model__name="nowhere:Net", data__name="digits", data__offline="")
+  c.data.data_dir, c.data.validation_examples = str(digits_dir), 0
+  with pytest.raises(UsageError, match="there is no module 'nowhere'"):
+    train_and_evaluate(c, tmp_path / "run")
+  assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ def run(folder, digits_dir, cache):
 
 
 def entries(cache):
-  return {path.name for path in (cache / "mnist_mlp").glob("xla-*/jit_train_chunk*-cache")}
+  return {path.name for path in (cache / "mnist_mlp").glob("xla-*/jit_scan_steps*-cache")}
 
 
 @pytest.mark.slow

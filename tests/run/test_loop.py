@@ -1,6 +1,7 @@
 """The loop that trains, with chunks that compute nothing."""
 
 import signal
+import time
 
 import jax
 import jax.numpy as jnp
@@ -31,8 +32,8 @@ class Device:
 class Steady:
   """A pace that stays what it is, and notes what it is told."""
 
-  def __init__(self, limit):
-    self.limit, self.told = limit, []
+  def __init__(self, limit, scanned=True):
+    self.limit, self.scanned, self.told = limit, scanned, []
 
   def adapt(self, num_steps, waited):
     self.told.append((num_steps, waited))
@@ -140,6 +141,19 @@ def test_the_pace_is_told_how_long_each_chunk_was_waited_for():
   assert all(0 <= waited < 1 for _, waited in pace.told)
 
 
+def test_a_dispatch_counts_if_the_steps_compute_meanwhile():
+  def slowly(step, length):
+    time.sleep(0.02)
+    return device.dispatch(step, length)
+
+  for scanned in (True, False):
+    device, pace = Device(), Steady(2, scanned)
+    with StopSignals() as signals:
+      list(Loop(slowly, TIMETABLE, pace, 0).chunks(TIMETABLE.total_steps, signals))
+    assert (min(waited for _, waited in pace.told) < 0.02) == scanned
+  assert Pace(10, 1, scanned=False).limit == loop._FIRST_STEPS
+
+
 @pytest.mark.parametrize(("weights", "examples"), [(7850, 128), (669_706, 128), (12_000_000, 512)])
 def test_the_first_guess_of_a_pace_is_by_the_operations_of_a_step(weights, examples):
   seconds = Pace(weights, examples).limit * 6 * weights * examples / loop._ASSUMED_FLOPS
@@ -170,13 +184,13 @@ NEVER_FAILED = (0.5, 1.5)
 
 def train_metrics(losses, step=3):
   return TrainMetrics.single_from_model_output(
-    loss=jnp.array(losses), correct=jnp.array([True, False]), step=jnp.int32(step)
+    loss=jnp.array(losses), accuracy=jnp.array([True, False]), step=jnp.int32(step)
   )
 
 
 def evaluation(losses):
   return EvalMetrics.single_from_model_output(
-    loss=jnp.array(losses), cross_entropy=jnp.array([1.0, 2.0]), correct=jnp.array([True, True])
+    loss=jnp.array(losses), cross_entropy=jnp.array([1.0, 2.0]), accuracy=jnp.array([True, True])
   )
 
 

@@ -42,7 +42,7 @@ def test_what_cannot_fit_is_refused_before_anything_is_traced(changes, message):
 def test_the_least_is_less_than_what_is_taken():
   c = small.config_of()
   state = create_train_state(c, small.spec())
-  assert memory.num_weights(c, small.spec()) == num_weights(state.params)
+  assert memory.size_of_net(c, small.spec()) == (num_weights(state.params), 16 + 12)
   taken = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
   parts = memory.least_bytes(c, small.spec())
   assert parts["model.features"] < taken < sum(parts.values()) + 2 * parts["model.features"]

@@ -41,7 +41,7 @@ def test_single_threaded_processes_give_the_same_table(swept, tmp_path, digits_d
     if row["status"] == "finished":
       for measure in leaderboard.MEASURES:
         assert row[measure] == pytest.approx(expected[name][measure], rel=2e-2)
-  kept = (tmp_path / "cache" / "mnist_mlp").glob("xla-*/jit_train_chunk*-cache")
+  kept = (tmp_path / "cache" / "mnist_mlp").glob("xla-*/jit_scan_steps*-cache")
   assert list(kept), "the processes compile for themselves alone"
 
 

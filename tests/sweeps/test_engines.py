@@ -28,6 +28,7 @@ def test_a_changed_sweep_file_is_refused(swept):
     ((512, 512), 2, slice(None), "processes"),
     ((512, 512), 1, slice(None), "vmap"),
     ((512, 512), 2, slice(1), "vmap"),
+    ((), 2, slice(None), "processes"),  # A net with convolutions.
   ],
 )
 def test_large_nets_on_several_cores_train_in_processes(
@@ -35,6 +36,7 @@ def test_large_nets_on_several_cores_train_in_processes(
 ):
   base = points[0].config.copy_and_resolve_references()
   base.model.features = features
+  base.model.name = "mlp" if features else "cnn"
   wide = points_lib.check([{"seed": 0}, {"seed": 1}], base)
   sweep, _ = sweeping.open_sweep(wide, tmp_path)
   options = Options(processes=processes)

@@ -74,7 +74,7 @@ def test_the_estimate_of_memory_covers_what_the_compiler_needs():
   group = Group(configs[0], small.dataset(train=2000, size=28))
   state = group.create(configs)
   needed = (
-    stacked.train_chunk.lower(
+    stacked.scan_steps.lower(
       state, stacked.no_metrics(4), group.train, config=group.static, length=ChunkLength(1, 4)
     )
     .compile()

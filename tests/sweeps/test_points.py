@@ -174,5 +174,4 @@ def test_points_that_select_nothing_are_refused(text):
 @pytest.mark.parametrize("path", SHIPPED, ids=[path.stem for path in SHIPPED])
 def test_shipped_sweeps_are_valid(path):
   points = sweeps.load(path, runpy.run_path(str(path))["get_config"]())
-  assert len(points) >= 8
   assert len({point.name for point in points}) == len(points)

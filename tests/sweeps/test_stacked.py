@@ -120,14 +120,14 @@ def test_a_member_equals_its_lone_run_with_everything_switched_on():
 
 def test_a_diverging_member_changes_no_other_and_both_populations_share_a_program():
   group = Group(small.config_of(model__features=(12,)), small.dataset())
-  compiled = stacked.train_chunk._cache_size()
+  compiled = stacked.scan_steps._cache_size()
   results = []
   for second in (0.02, 1e30):
     configs = configs_of(
       *({"optimizer__learning_rate": rate} for rate in (0.01, second, 0.03)), model__features=(12,)
     )
     results.append(train(group, group.create(configs)))
-  assert stacked.train_chunk._cache_size() == compiled + 1
+  assert stacked.scan_steps._cache_size() == compiled + 1
   (good, _), (bad, metrics) = jax.device_get(
     [(stacked.unshared(state, 3), metrics) for state, metrics in results]
   )
@@ -202,7 +202,7 @@ def train(tree, split):
 
 alone = train(group.initial(configs), group.train)
 tree, split = stacked.spread(group.initial(configs), group.train)
-program = stacked.train_chunk.lower(
+program = stacked.scan_steps.lower(
     tree["state"], tree["metrics"], split, **arguments).compile().as_text()
 assert "all-reduce" not in program and "all-gather" not in program
 both = train(tree, split)

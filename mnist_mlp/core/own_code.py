@@ -1,0 +1,68 @@
+"""Checks of code of one's own that a config names, before a run begins. See `lookup`."""
+
+import functools
+import inspect
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from ml_collections import ConfigDict
+from optax import GradientTransformation
+
+from mnist_mlp.choices import is_reference
+from mnist_mlp.core.lookup import call, lookup
+from mnist_mlp.core.losses import per_example
+from mnist_mlp.core.model import create_model
+from mnist_mlp.core.spec import DataSpec
+from mnist_mlp.core.traced import HYPERPARAMETERS, RATES
+from mnist_mlp.errors import UsageError
+
+
+def check(config: ConfigDict, spec: DataSpec) -> None:
+  """Raises a UsageError if code of one's own is not there, or does not fit the data."""
+  for section, checked in (("model", _net), ("optimizer", _optimizer), ("loss", _loss)):
+    name = config[section].name
+    if is_reference(name):
+      checked(config, spec, f"config.{section}.name is {name!r}, ")
+
+
+def _net(config: ConfigDict, spec: DataSpec, prefix: str) -> None:
+  model: Any = create_model(config, spec)
+  if not isinstance(model, nn.Module):
+    raise UsageError(f"{prefix}which gives a {type(model).__name__}, but must give a Linen module")
+  taken = inspect.signature(type(model).__call__).parameters
+  for name in ("train", *(rate for rate in RATES if config.model[rate])):
+    if name not in taken:
+      way_out = "" if name == "train" else f"; without it, config.model.{name} must be 0"
+      raise UsageError(f"{prefix}but its __call__ has no argument {name!r}{way_out}")
+  images = jax.ShapeDtypeStruct((2, *spec.image_shape), "uint8")
+  logits, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), images)
+  shape, wanted = getattr(logits, "shape", None), (2, spec.num_classes)
+  if shape != wanted:
+    raise UsageError(f"{prefix}whose logits for two images have the shape {shape}, not {wanted}")
+  if "params" not in variables:
+    raise UsageError(f"{prefix}which has no parameters to train")
+
+
+def _optimizer(config: ConfigDict, spec: DataSpec, prefix: str) -> None:
+  del spec
+  make = lookup({}, "optimizer.name", config.optimizer.name)
+  numbers = {name: config.optimizer[name] for name in HYPERPARAMETERS}
+  made = call(make, "optimizer.name", config.optimizer.name, numbers)
+  if not isinstance(made, GradientTransformation):
+    kind = type(made).__name__
+    raise UsageError(f"{prefix}which gives a {kind}, but must give an Optax transformation")
+  if config.optimizer.weight_decay and "weight_decay" not in inspect.signature(make).parameters:
+    raise UsageError(f"{prefix}which has no weight_decay; set config.optimizer.weight_decay to 0")
+
+
+def _loss(config: ConfigDict, spec: DataSpec, prefix: str) -> None:
+  if not callable(lookup({}, "loss.name", config.loss.name)):
+    raise UsageError(f"{prefix}which is no function")
+  logits = jax.ShapeDtypeStruct((2, spec.num_classes), jnp.float32)
+  labels = jax.ShapeDtypeStruct((2,), jnp.int32)
+  of_example = functools.partial(per_example, config.loss)
+  shape = getattr(jax.eval_shape(of_example, logits, labels, 0.0), "shape", None)
+  if shape != (2,):
+    raise UsageError(f"{prefix}whose losses of two examples have the shape {shape}, not (2,)")

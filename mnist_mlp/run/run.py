@@ -74,7 +74,7 @@ def open_run(config: ConfigDict, folder: Workdir, console: Console) -> Run:
     RunError: the data cannot be had, or are not those on which the run was started.
   """
   held = folder.read_json("dataset.json")
-  dataset = data.load(config.data, report=console.line, only=held["name"] if held else None)
+  dataset = data.load(config.data, report=console.line, only=held)
   check_same_data(folder, dataset)
   timetable = Timetable.of(config, check_sizes(config, dataset))
   folder.keep_config(config)  # First: the other files in the folder belong to this config.

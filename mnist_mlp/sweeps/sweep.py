@@ -79,8 +79,7 @@ class Sweep:
     key = _data_key(member)
     if key not in self._datasets:
       held = self._data_of(key)
-      only = held["name"] if held else None
-      self._datasets[key] = data.load(member.config.data, report=self.console.line, only=only)
+      self._datasets[key] = data.load(member.config.data, report=self.console.line, only=held)
     return self._datasets[key]
 
   def _data_of(self, key: str) -> dict[str, Any] | None:

@@ -319,8 +319,8 @@ class Length(NamedTuple):
 
 
 def run_length(config: ConfigDict, num_train: int) -> Length:
-  """Returns the length of a run with that many training examples."""
-  per_epoch = num_train // config.batch_size
+  """Returns the length of a run with that many training examples, one batch of them at least."""
+  per_epoch = max(1, num_train // config.batch_size)
   return Length(per_epoch, config.num_steps or round(config.num_epochs * per_epoch))
 
 

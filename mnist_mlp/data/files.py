@@ -94,7 +94,8 @@ class FilesSource:
 
   @functools.cached_property
   def _survey(self) -> "survey.Survey":
-    return survey.survey(row for split in self.files for row in self._rows(split))
+    rows = (row for split in self.files for row in self._rows(split))
+    return survey.Survey.of(map(survey.look, rows))
 
   @functools.cached_property
   def _for_test(self) -> "set[survey.Digest]":
@@ -248,12 +249,12 @@ def _check_train(root: Path, format_: formats.Format, files: Files) -> None:
 def _check_labels(labels: list[formats.Labels], classes: dict[Label, str]) -> None:
   """Raises a RunError that names the first example whose label is no class."""
   for where, values in labels:
-    wrong = ~np.isin(values, list(classes))
-    if wrong.any():
-      index = int(wrong.argmax())
+    listed = values.tolist()
+    index = next((index for index, label in enumerate(listed) if label not in classes), None)
+    if index is not None:
       shown = listing(map(str, [*classes][:_SHOWN])) + (", ..." if len(classes) > _SHOWN else "")
       raise RunError(
-        f"{where} {index} has the label {values[index].item()!r}, which is none of the "
+        f"{where} {index} has the label {listed[index]!r}, which is none of the "
         f"{len(classes)} classes of train ({shown}); mend it or take it out of the data"
       )
 

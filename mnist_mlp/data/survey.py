@@ -15,11 +15,26 @@ _LONGEST = 128  # pixels, a side of pictures that have to be resized anyway
 Digest = bytes
 
 
+def look(row: Row) -> tuple[tuple[int, int], bool]:
+  """Returns the (height, width) of a row's picture, and whether it is grayscale."""
+  picture = picture_of(row)
+  return (picture.height, picture.width), picture.mode == "L"
+
+
 class Survey(NamedTuple):
   """What some pictures are like."""
 
   sizes: Counter[tuple[int, int]]  # how many have each (height, width), in pixels
   gray: int  # how many are grayscale, whatever mode their files have
+
+  @classmethod
+  def of(cls, found: Iterable[tuple[tuple[int, int], bool]]) -> "Survey":
+    """Makes a survey of each picture's (height, width), and whether it is grayscale."""
+    counts = Counter(found)
+    sizes: Counter[tuple[int, int]] = Counter()
+    for (size, _), count in counts.items():
+      sizes[size] += count
+    return cls(sizes, sum(count for (_, gray), count in counts.items() if gray))
 
   def size(self) -> tuple[int, int]:
     """Returns the (height, width) that fits the pictures best.
@@ -39,17 +54,6 @@ class Survey(NamedTuple):
   def channels(self) -> int:
     """Returns 1 if at least half of the pictures are grayscale, else 3."""
     return 1 if 2 * self.gray >= self.sizes.total() else 3
-
-
-def survey(rows: Iterable[Row]) -> Survey:
-  """Looks at every picture."""
-  sizes: Counter[tuple[int, int]] = Counter()
-  gray = 0
-  for row in rows:
-    picture = picture_of(row)
-    sizes[picture.height, picture.width] += 1
-    gray += picture.mode == "L"
-  return Survey(sizes, gray)
 
 
 def digest(row: Row) -> Digest:

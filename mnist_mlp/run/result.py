@@ -25,6 +25,7 @@ def result_of(run: Run, ending: Ending) -> dict[str, Any]:
   last = next((row for row in run.folder.history.rows if row["step"] == timetable.total_steps), {})
   return {
     "dataset": run.dataset.describe(),
+    "batch_size": run.config.batch_size,
     "steps": timetable.total_steps,
     "epochs": timetable.total_steps / timetable.steps_per_epoch,
     "weights": ending.weights,

@@ -62,10 +62,12 @@ class Sweep:
     key = group_key(member.config)
     if key not in self._groups:
       try:
-        self._groups[key] = Group(member.config, self._dataset(member))
+        self._groups[key] = group = Group(member.config, self._dataset(member))
       except UsageError as error:
         point = f"point {member.point.index} of the sweep, {member.point.overrides!r}"
         raise UsageError(f"{point}: {error}") from error
+      if group.shrunk:
+        self.console.line(group.shrunk)
     return self._groups[key]
 
   def make_room_for(self, group: Group) -> None:

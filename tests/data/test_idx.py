@@ -12,6 +12,7 @@ from own_files import (
   examples,
   idx,
   load,
+  pairs,
   put,
   rewrite,
   source,
@@ -143,3 +144,37 @@ def test_mnists_original_files_are_mnist(mnist_files, mnist_dir, tmp_path):
   ours, _ = load(mnist_files, tmp_path)
   theirs, _ = load("", mnist_dir)
   assert ours.fingerprint == theirs.fingerprint and ours.class_names == theirs.class_names
+
+
+def write_emnist(root, mapping=""):
+  """Writes EMNIST's own names: every image transposed, labels from 1."""
+  root.mkdir()
+  for split, part in (("train", TRAIN), ("test", slice(120, 160))):
+    images, labels = examples(part)
+    for kind, array in (("images-idx3", images.swapaxes(1, 2)), ("labels-idx1", labels + 1)):
+      name = f"emnist-letters-{split}-{kind}-ubyte.gz"
+      (root / name).write_bytes(gzip.compress(idx(array)))
+  if mapping:
+    (root / "emnist-letters-mapping.txt").write_text(mapping)
+
+
+def test_emnists_own_files_are_turned_and_named(tmp_path):
+  write_emnist(tmp_path / "mine", "".join(f"{n} {64 + n} {96 + n}\n" for n in range(1, 11)))
+  dataset, _ = load(tmp_path / "mine", tmp_path / "data")
+  assert dataset.class_names == tuple("ABCDEFGHIJ") and dataset.image_shape == (8, 10, 1)
+  assert pairs(*dataset.train) == pairs(*examples(TRAIN))
+
+
+def test_without_its_mapping_the_labels_are_the_names(tmp_path):
+  write_emnist(tmp_path / "mine")
+  found = source(tmp_path / "mine")
+  assert found.classes == {label: str(label) for label in range(1, 11)}
+  (_, example), *_ = found.examples("train")
+  np.testing.assert_array_equal(example["image"][..., 0], examples(TRAIN)[0][0])
+  assert example["label"] == examples(TRAIN)[1][0]
+
+
+def test_a_mapping_that_is_none_is_refused(tmp_path):
+  write_emnist(tmp_path / "mine", "A 1\n")
+  with pytest.raises(RunError, match=r"emnist-letters-mapping.txt is not EMNIST's, or damaged"):
+    load(tmp_path / "mine", tmp_path / "data")

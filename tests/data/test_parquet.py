@@ -1,3 +1,4 @@
+import json
 import re
 import sys
 
@@ -5,7 +6,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from own_files import TEST, assert_refused, encode, examples, load, put, rows, table, write_parquet
+from own_files import (
+  TEST,
+  assert_refused,
+  encode,
+  examples,
+  load,
+  put,
+  rows,
+  source,
+  table,
+  write_parquet,
+)
 
 from mnist_mlp.errors import RunError
 
@@ -104,3 +116,88 @@ def test_without_pyarrow_the_error_says_how_to_install_it(tmp_path, monkeypatch)
   monkeypatch.setitem(sys.modules, "pyarrow", None)
   with pytest.raises(RunError, match=re.escape("pip install 'mnist_mlp[parquet]'")):
     load(tmp_path / "mine", tmp_path / "data")
+
+
+# Other labels and columns.
+
+
+NAMES = ["no", "yes", "perhaps", "never"]
+
+
+def write_table(path, labels, image="image", label="label", **options):
+  """Writes a file of pictures, which differ, with such labels."""
+  names = options.pop("names", None)
+  images = [encode(np.full((4, 4), number, np.uint8)) for number in range(len(labels))]
+  columns = {
+    image: pa.array(images, options.pop("image_type", pa.binary())),
+    label: pa.array(labels, options.pop("label_type", None)),
+    **options,
+  }
+  rows = pa.table(columns)
+  if names:
+    features = {label: {"_type": "ClassLabel", "names": names}, image: {"_type": "Image"}}
+    about = json.dumps({"info": {"features": features}})
+    rows = rows.replace_schema_metadata({"huggingface": about})
+  path.parent.mkdir(parents=True, exist_ok=True)
+  pq.write_table(rows, path)
+
+
+def labelled(root, **changes):
+  """Returns the names of the classes, and the class of each picture of train."""
+  found = source(root, **changes)
+  names = list(found.classes.values())
+  examples_ = [example for _, example in found.examples("train")]
+  assert [int(example["image"][0, 0, 0]) for example in examples_] == list(range(len(examples_)))
+  return names, [names[example["label"]] for example in examples_]
+
+
+@pytest.mark.parametrize(
+  ("labels", "options", "names", "given"),
+  [
+    ([1, 26, 3, 1], {}, ["1", "3", "26"], ["1", "26", "3", "1"]),
+    ([-1, 7], {}, ["-1", "7"], ["-1", "7"]),
+    (["b", "a", "b"], {}, ["a", "b"], ["b", "a", "b"]),
+    (["10", "9"], {"label_type": pa.large_string()}, ["9", "10"], ["10", "9"]),
+    (["b", "a"], {"label_type": pa.string_view()}, ["a", "b"], ["b", "a"]),
+    (["b", "a"], {"label_type": pa.dictionary(pa.int8(), pa.string())}, ["a", "b"], ["b", "a"]),
+    ([1, 0, 2], {"names": NAMES}, NAMES, ["yes", "no", "perhaps"]),
+    ([0, 1], {"image_type": pa.binary_view()}, ["0", "1"], ["0", "1"]),
+    ([0, 1], {"image": "img", "label": "fine"}, ["0", "1"], ["0", "1"]),
+    ([1, 0], {"label": "digit", "id": [3, 4], "names": NAMES}, NAMES, ["yes", "no"]),
+  ],
+)
+def test_labels_and_columns_of_all_kinds(tmp_path, labels, options, names, given):
+  for split in ("train", "test"):
+    write_table(tmp_path / f"{split}.parquet", labels, **options)
+  assert labelled(tmp_path) == (names, given)
+
+
+def test_columns_are_asked_for_where_several_may_be_meant_and_taken_as_given(tmp_path):
+  for split in ("train", "test"):
+    write_table(tmp_path / f"{split}.parquet", [0, 1], label="fine", coarse=["x", "y"])
+  with pytest.raises(RunError, match=r"train.parquet: it does not show which column holds labels"):
+    labelled(tmp_path)
+  assert labelled(tmp_path, columns="image, coarse") == (["x", "y"], ["x", "y"])
+  with pytest.raises(RunError, match=r"column 'size' does not hold labels.*; there are 'image' "):
+    labelled(tmp_path, columns="image,size")
+
+
+def test_a_label_without_a_name_is_refused(tmp_path):
+  for split in ("train", "test"):
+    write_table(tmp_path / f"{split}.parquet", [0, 1, -1], names=NAMES)
+  with pytest.raises(RunError, match=r"train.parquet: row 2 has the label -1, which is none of"):
+    labelled(tmp_path)
+
+
+def test_files_that_name_no_split_are_split_by_content(tmp_path):
+  write_table(tmp_path / "a.parquet", list(range(5)) * 8)
+  found = source(tmp_path)
+  train, test = (len(list(found.examples(split))) for split in ("train", "test"))
+  assert train + test == 40 and 2 <= test <= 16
+  assert found.remarks[0].startswith(f"the files have no test split, so {test} of 40 pictures")
+
+
+def test_a_validation_split_is_found(tmp_path):
+  for split in ("train", "validation", "test"):
+    write_table(tmp_path / "data" / f"{split}-00000-of-00001.parquet", [0, 1])
+  assert source(tmp_path).splits == ("train", "validation", "test")

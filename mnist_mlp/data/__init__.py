@@ -5,7 +5,8 @@
 
 What each module answers:
 
-    dataset   what a run gets: `load`, the stand-in for missing data, the validation split
+    dataset   what a run gets: `load`, the stand-in for missing data
+    held_out  which examples are held out for validation
     source    what a source of data must offer, and how to add one
     tfds      the source that TFDS knows by name
     digits    the embedded dataset 'digits'
@@ -13,8 +14,10 @@ What each module answers:
     formats   what a format of such files must offer, and how to add one
     idx       format: IDX files, as MNIST was published
     parquet   format: Parquet files
-    folders   format: one folder of PNG or JPEG pictures for each class
-    pictures  a file that holds a picture -> the picture, upright; predictions use it too
+    folders   format: one folder of pictures for each class
+    survey    what own pictures are like: sizes, colours, and which are for the test
+    pictures  a file that holds a picture -> the picture, upright, and of one shape; predictions
+              use it too
     obtain    the way from a source to arrays: the cache, else prepared files, else preparing
     origin    what TFDS can prepare a dataset from, found out within seconds
     prepare   preparing with TFDS, once; the only step that needs TensorFlow

@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mnist_mlp.config import run_length, validate
+from mnist_mlp.config import validate
 from mnist_mlp.errors import RunError, UsageError
 from mnist_mlp.paths import expand
 from mnist_mlp.run.workdir import Workdir
@@ -49,12 +49,12 @@ class Origin:
     """
     folder = Workdir(self.workdir)
     config = folder.run_config().copy_and_resolve_references()
-    facts = folder.read_json("dataset.json")
-    if facts is None or folder.result() is None:
+    facts, result = folder.read_json("dataset.json"), folder.result()
+    if facts is None or result is None:
       raise RunError(f"the run in {folder.path} is not finished; finish it before more epochs")
     if config.num_steps:
-      per_epoch = run_length(config, facts["examples"]["train"]).steps_per_epoch
-      config.num_steps += round(self.more_epochs * per_epoch)
+      batch = result.get("batch_size", config.batch_size)  # Small data may have made it smaller.
+      config.num_steps += round(self.more_epochs * (facts["examples"]["train"] // batch))
     else:
       config.num_epochs += self.more_epochs
     return validate(config.lock())

@@ -1,9 +1,12 @@
+import shutil
+
 import numpy as np
 import pytest
-from own_files import TEST, assert_refused, encode, examples, put, write_pictures
+from own_files import TEST, assert_refused, encode, examples, put, source, write_pictures
 from PIL import Image
 
-from mnist_mlp.data import files
+from mnist_mlp.data import survey
+from mnist_mlp.data.formats import Row
 from mnist_mlp.errors import RunError
 
 
@@ -16,10 +19,10 @@ def test_class_folders_are_sorted(tmp_path, names, expected):
     for index, name in enumerate(names):
       (tmp_path / split / name).mkdir(parents=True)
       (tmp_path / split / name / "x.png").write_bytes(encode(np.full((4, 4), index, np.uint8)))
-  source = files.find(str(tmp_path))
-  assert source.class_names == expected
+  found = source(tmp_path)
+  assert tuple(found.classes.values()) == expected
   for split in ("train", "test"):
-    for _, example in source.examples(split, (4, 4, 1)):
+    for _, example in found.examples(split):
       assert expected[example["label"]] == names[example["image"][0, 0, 0]]
 
 
@@ -33,7 +36,7 @@ def test_colour_jpegs_and_palettes_become_rgb(tmp_path):
     palette.save(tmp_path / split / "red" / "b.png")
     (tmp_path / split / "still red").mkdir()
     palette.save(tmp_path / split / "still red" / "c.png")
-  images = [example["image"] for _, example in files.find(str(tmp_path)).examples("train", None)]
+  images = [example["image"] for _, example in source(tmp_path).examples("train")]
   assert [image.shape for image in images] == [(16, 16, 3)] * 3
   for image in images:
     np.testing.assert_allclose(image, colours, atol=6)
@@ -44,16 +47,12 @@ GOOD = examples(TEST)[0][0]
 
 BAD_FILES = [
   (write_pictures, put("train/3/a.png", b"no"), "train/3/a.png is not a picture of a known"),
-  (write_pictures, put("train/3/a.png", encode(GOOD[1:])), "train/3/a.png is 7x10x1, but the"),
-  (write_pictures, put("test/3/a.png", encode(np.stack([GOOD] * 3, -1))), "a.png is 8x10x3, but"),
-  (write_pictures, put("test/3/a.png", encode(np.stack([GOOD] * 4, -1))), "a.png .* is RGBA"),
-  (write_pictures, put("test/3/a.png", encode(GOOD.astype(np.uint16))), "a.png .* is I;16"),
-  (write_pictures, put("test/3/a.png", encode(GOOD, transparency=0)), "without transparency"),
-  (write_pictures, put("test/3/a/b.png", b""), "test/3/a is not a file"),
+  (write_pictures, put("test/3/a.png", encode(GOOD)[:-30]), "test/3/a.png is damaged.*; mend it"),
+  (write_pictures, put("test/3/a.tif", encode(GOOD.astype(np.float32), "TIFF")), "of the mode F"),
   (
     write_pictures,
     put("test/10/a.png", encode(GOOD)),
-    "{root}/test/10/a.png is of the class '10', which train does not have",
+    "{root}/test/10: picture 0 has the label '10', which is none of the 10 classes of train",
   ),
 ]
 
@@ -61,3 +60,119 @@ BAD_FILES = [
 @pytest.mark.parametrize("case", BAD_FILES)
 def test_bad_picture_is_refused(tmp_path, case):
   assert_refused(tmp_path, RunError, case)
+
+
+# What folders may be called, and what may lie in them.
+
+
+def rename(root, **names):
+  for old, new in names.items():
+    (root / old).rename(root / new)
+
+
+@pytest.mark.parametrize(
+  ("train", "test"), [("Training", "testing"), ("TRAIN", "Test"), ("training_set", "test images")]
+)
+def test_folders_of_splits_may_be_called_otherwise(tmp_path, train, test):
+  write_pictures(tmp_path)
+  expected = {split: list(source(tmp_path).examples(split)) for split in ("train", "test")}
+  rename(tmp_path, train=train, test=test)
+  found = source(tmp_path)
+  assert found.splits == ("train", "test")
+  for split in ("train", "test"):
+    assert_same_examples(found.examples(split), expected[split])
+
+
+def assert_same_examples(found, expected):
+  for (_, a), (_, b) in zip(found, expected, strict=True):
+    assert a["label"] == b["label"]
+    np.testing.assert_array_equal(a["image"], b["image"])
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path):
+  for name in ("train", "plane", "car"):
+    (tmp_path / name).mkdir()
+    for index in range(2):
+      (tmp_path / name / f"{index}.png").write_bytes(encode(GOOD))
+  assert list(source(tmp_path).classes) == ["car", "plane", "train"]
+
+
+CLUTTER = ("Thumbs.db", ".DS_Store", "desktop.ini", "__MACOSX/._0.png", ".hidden/a.png")
+
+
+def test_what_systems_leave_behind_is_passed_over(tmp_path):
+  write_pictures(tmp_path)
+  expected = list(source(tmp_path).examples("train"))
+  for place in (".", "train", "train/3"):
+    for name in CLUTTER:
+      put(f"{place}/{name}", b"no picture")(tmp_path)
+  found = source(tmp_path)
+  assert_same_examples(found.examples("train"), expected)
+  assert found.remarks == ()
+
+
+def test_what_else_is_passed_over_is_said(tmp_path):
+  write_pictures(tmp_path)
+  put("train/3/notes.txt", b"")(tmp_path)
+  put("more/a.png", encode(GOOD))(tmp_path)
+  (remark,) = source(tmp_path).remarks
+  assert remark == "passed over, as no pictures: train/3/notes.txt, more"
+
+
+# Folders without splits.
+
+
+def write_classes(root, count=100):
+  """Writes pictures of three classes, all different."""
+  rng = np.random.default_rng(1)
+  for index in range(count):
+    put(f"{'abc'[index % 3]}/{index}.png", encode(rng.integers(0, 9, (4, 4)).astype(np.uint8)))(
+      root
+    )
+
+
+def sides(root):
+  """Returns {bytes of a picture: {splits}}."""
+  found, where = source(root), {}
+  for split in ("train", "test"):
+    for _, example in found.examples(split):
+      where.setdefault(example["image"].tobytes(), set()).add(split)
+  return where
+
+
+def test_classes_without_splits_are_split_by_content(tmp_path):
+  write_classes(tmp_path)
+  before = sides(tmp_path)
+  in_test = sum(split == {"test"} for split in before.values())
+  assert len(before) == 100 and 10 <= in_test <= 30
+  (remark,) = source(tmp_path).remarks
+  assert remark.startswith(f"the files have no test split, so {in_test} of 100 pictures are it")
+  # Neither new names and classes nor new pictures move the old ones, and copies go together.
+  for path in list(tmp_path.glob("a/*"))[:20]:
+    shutil.copy(path, tmp_path / "b" / f"copy of {path.name}")
+  rename(tmp_path, c="z")
+  put("b/new.png", encode(np.full((4, 4), 99, np.uint8)))(tmp_path)
+  after = sides(tmp_path)
+  assert len(after) == 101 and all(len(split) == 1 for split in after.values())
+  assert before.items() <= after.items()
+
+
+def test_a_train_folder_alone_is_split_likewise(tmp_path):
+  write_classes(tmp_path / "mine" / "train")
+  write_classes(tmp_path / "flat")
+  assert sides(tmp_path / "mine") == sides(tmp_path / "flat")
+
+
+def test_every_class_keeps_something_to_train_on_and_the_test_has_something():
+  for count in (2, 3, 5, 8):
+    for start in range(60):
+      rows = [Row("", b"%d" % (start * 100 + index), index % 2) for index in range(count)]
+      chosen = survey.for_test(rows)
+      assert {row.label for row in rows if survey.digest(row) not in chosen} == {0, 1}
+      assert bool(chosen) == (count > 2)
+
+
+def test_one_picture_of_each_class_is_refused(tmp_path):
+  write_classes(tmp_path, 3)
+  with pytest.raises(RunError, match="no two pictures of any class"):
+    list(source(tmp_path).examples("test"))

@@ -80,15 +80,17 @@ def train_on_own_files(command):
   options = config.default().data
   options.update(name="digits", validation_examples=0)
   dataset = data.load(options)
-  for split, count in (("train", 300), ("test", 60)):
-    images, labels = getattr(dataset, split)
-    for index in range(count):
-      folder = Path("my_digits", split, str(labels[index]))
-      folder.mkdir(parents=True, exist_ok=True)
-      Image.fromarray(images[index, :, :, 0]).save(folder / f"{index}.png")
-  output = shell(f"{command} {SHORT} --config.data.validation_examples=50")
-  test_line = r"^test: .* of all 60 images of my_digits \(own files\) wrong"
-  assert re.search(test_line, output, re.MULTILINE)
+  images, labels = dataset.train
+  for index in range(300):
+    folder = Path("my_pictures", str(labels[index]))
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(images[index, :, :, 0]).convert(("L", "RGB")[index % 2])
+    picture = picture.resize((20 + index % 70, 30)) if index % 3 == 0 else picture
+    picture.save(folder / f"{index}.{('png', 'webp', 'jpg', 'gif', 'bmp')[index % 5]}")
+  output = shell(f"{command} {SHORT} --config.data.validation_examples=0.1")
+  (test,) = re.findall(r"^data: the files have no test split, so (\d+) of 300", output, re.M)
+  assert re.search(r"^data: 300 pictures .* all become 28x28 pixels, grayscale;", output, re.M)
+  assert f"of all {test} images of my_pictures (own files) wrong" in output
 
 
 def look(command):
@@ -272,8 +274,8 @@ KNOWN = {
     ),
   ],
   ("docs/configs.md", "What a run leaves"): [(f"{RUN} --profile", train_and_trace)],
-  ("docs/data.md", "Your own files"): [
-    (f"{RUN} --config.data.files=my_digits", train_on_own_files),
+  ("docs/data.md", "Your own pictures"): [
+    (f"{RUN} --config.data.files=my_pictures", train_on_own_files),
     ("pip install -e '.[parquet]'", check_extras),
   ],
   ("docs/performance.md", ""): [

@@ -12,8 +12,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
+import numpy as np
 from etils import epy
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from mnist_mlp.errors import RunError, listing
 
@@ -26,6 +27,11 @@ FORMATS = (
 MOST_BYTES = 300_000_000  # of a file; about three bytes for each of the most pixels below
 MOST_PIXELS = 89_478_485  # the number beyond which Pillow warns of a decompression bomb
 
+# How `shaped` brings pictures to a size, as dataset.json names it.
+SHAPING = "whole picture, bicubic, on the median colour of its edges, transparency on white"
+
+_MODES = {1: "L", 3: "RGB"}  # Pillow's mode of pictures with so many channels
+_GRAY = 2  # levels of 255 between a gray pixel's channels at most: WebP leaves one
 _HEIF_SUFFIXES = (".heic", ".heif")
 _SUFFIXES = (
   ".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
@@ -63,6 +69,72 @@ def load_picture(
     return _decoded(source, name, formats)
   with opened(source, name) as file:
     return _decoded(file, name, formats)
+
+
+def read(path: str | os.PathLike, height: int, width: int, channels: int) -> np.ndarray:
+  """Returns a picture file as training sees it: uint8 [height, width, channels].
+
+  Args:
+    path: a file of any of FORMATS.
+    height: in pixels.
+    width: in pixels.
+    channels: 1, grayscale, or 3, RGB.
+
+  Raises:
+    RunError: as `load_picture` and `plain`.
+  """
+  return shaped(plain(load_picture(path), str(path)), height, width, channels)
+
+
+def shaped(image: Image.Image, height: int, width: int, channels: int) -> np.ndarray:
+  """Returns a picture that `plain` gave as uint8 [height, width, channels].
+
+  A picture of this size keeps its pixels. Another one is resized as a whole, its aspect ratio kept,
+  and the rest is filled with the median colour of its edges.
+  """
+  image = image.convert(_MODES[channels])
+  if image.size != (width, height):
+    image = ImageOps.pad(image, (width, height), color=_edge_colour(image))
+  return np.asarray(image).reshape(height, width, channels)
+
+
+def _edge_colour(image: Image.Image) -> int | tuple[int, ...]:
+  pixels = np.asarray(image).reshape(image.height, image.width, -1)
+  edges = (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
+  median = np.median(np.concatenate(edges), axis=0).astype(int).tolist()
+  return tuple(median) if len(median) > 1 else median[0]
+
+
+def plain(image: Image.Image, name: str) -> Image.Image:
+  """Returns a picture of any mode as grayscale, mode 'L', or else as RGB, of 8 bits each.
+
+  RGB and palettes whose colours are all gray become grayscale. What is transparent lies on white.
+  Of 16 bits, the upper 8 are kept.
+
+  Args:
+    image: as `load_picture` gives it.
+    name: what messages call the picture.
+
+  Raises:
+    RunError: nothing tells the range of its values, which are of 32 bits, or are LAB colours.
+  """
+  if image.mode.startswith("I;16"):
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+  if image.mode in ("I", "F", "LAB"):
+    raise RunError(f"{name} has pixels of the mode {image.mode}; save it with 8 bits in RGB")
+  if image.has_transparency_data:
+    image = image.convert("RGBA")
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+  if image.mode in ("1", "L"):
+    return image.convert("L")
+  image = image.convert("RGB")
+  return image.convert("L") if _is_gray(image) else image
+
+
+def _is_gray(image: Image.Image) -> bool:
+  red, green, blue = image.split()
+  differences = (ImageChops.difference(red, green), ImageChops.difference(green, blue))
+  return all(difference.getextrema()[1] <= _GRAY for difference in differences)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from mnist_mlp import config as config_lib
 from mnist_mlp.core import steps
-from mnist_mlp.core.metrics import TrainMetrics
+from mnist_mlp.core.metrics import EvalMetrics, TrainMetrics
 from mnist_mlp.core.optimizer import create_schedule
 from mnist_mlp.core.sharding import create_mesh, replicated
 from mnist_mlp.core.state import (
@@ -31,7 +31,7 @@ from mnist_mlp.run.console import Console
 from mnist_mlp.run.loop import Chunk, Loop, Pace, measured
 from mnist_mlp.run.memory import exhaustion, fetch
 from mnist_mlp.run.profile import ProfiledOnce
-from mnist_mlp.run.result import Ending, result_of
+from mnist_mlp.run.result import Ending, Logits, result_of, validation_logits
 from mnist_mlp.run.resuming import resume
 from mnist_mlp.run.run import Run, open_run
 from mnist_mlp.run.workdir import Workdir
@@ -110,9 +110,11 @@ def _train(run: Run, trainer: "Trainer", loop: Loop, checkpoints: Checkpoints) -
     best = checkpoints.best()
     test = reporter.test(metrics, logits, trainer.evaluated_params(), best)
     checkpoints.wait()
+    tree = trainer.state, trainer.metrics
+    said = Logits(logits, *validation_logits(run, trainer.validated, tree, checkpoints, best))
   # A resumed run does not know how long the starts before it took.
   seconds = None if first_step else round(time.perf_counter() - started, 3)
-  ending = Ending(test, best, num_weights(trainer.state.params), reporter.rate, seconds)
+  ending = Ending(test, best, num_weights(trainer.state.params), reporter.rate, seconds, said)
   run.folder.write_json("result.json", result_of(run, ending))
   run.warn_of_stand_in()
 
@@ -148,7 +150,7 @@ class Trainer:
     if timetable.evaluates_at(chunk.step):
       self.metrics = self._no_metrics
       if self._validation_split:
-        chunk.validation = steps.evaluate(self.state, self._validation_split, config=config)
+        chunk.validation, _ = self.validated(self.state)
     if timetable.saves_at(chunk.step):
       chunk.norms = steps.norms(self.state, self._train_split, config=config)
       chunk.schedule = self._schedule(np.int32(chunk.step))
@@ -162,6 +164,10 @@ class Trainer:
       steps.evaluate_and_predict(self.state, place(self._run.dataset.test), config=self._run.static)
     )
     return metrics.compute(), logits
+
+  def validated(self, state: TrainState) -> tuple[EvalMetrics, jax.Array]:
+    """Starts to evaluate a state on validation; returns its metrics and its logits."""
+    return steps.evaluate_and_predict(state, self._validation_split, config=self._run.static)
 
   def evaluated_params(self) -> Any:
     """Returns the parameters that are evaluated: the weights, or an average of them."""

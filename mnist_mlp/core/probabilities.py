@@ -12,6 +12,16 @@ _LOG_PROBABILITIES = {
 }
 
 
+def log_probabilities(loss_name: str, logits: jax.Array) -> jax.Array:
+  """Returns logarithms of probabilities, up to a constant for each example, float32 [N, classes].
+
+  Args:
+    loss_name: `config.loss.name`, which says how probabilities follow from logits.
+    logits: float32 [N, classes].
+  """
+  return _LOG_PROBABILITIES[loss_name](logits)
+
+
 def cross_entropy(loss_name: str, logits: jax.Array, labels: jax.Array) -> jax.Array:
   """Returns minus the logarithm of the probability of each example's class, float32 [N], in nats.
 
@@ -23,5 +33,6 @@ def cross_entropy(loss_name: str, logits: jax.Array, labels: jax.Array) -> jax.A
     logits: float32 [N, classes].
     labels: int32 [N], in 0..classes - 1.
   """
-  log_probabilities = _LOG_PROBABILITIES[loss_name](logits)
-  return optax.softmax_cross_entropy_with_integer_labels(log_probabilities, labels)
+  return optax.softmax_cross_entropy_with_integer_labels(
+    log_probabilities(loss_name, logits), labels
+  )

@@ -11,7 +11,7 @@ from sklearn import metrics
 from mnist_mlp import data
 from mnist_mlp.core.spec import Examples
 from mnist_mlp.errors import UsageError, UserError
-from mnist_mlp.inference.nets import Committee, Net
+from mnist_mlp.inference.nets import Committee, Net, logarithms
 from mnist_mlp.run.calibration import expected_calibration_error
 from mnist_mlp.run.run import check_same_data
 
@@ -29,15 +29,46 @@ class Evaluation:
   split: str  # 'test', 'validation' or 'train'
   examples: Examples
 
+  @property
+  def order(self) -> str:
+    """In words, how the images are counted."""
+    split = f"the {self.split} split of {self.dataset}"
+    return f"from 0 as TFDS stores {split}, not as the original files do"
+
   @functools.cached_property
-  def logits(self) -> np.ndarray:
-    """The logits, float [N, classes]. The first access asks the net."""
-    return self.net.logits(self.examples.images)
+  def member_logits(self) -> tuple[np.ndarray, ...]:
+    """The logits of each member, float32 [N, classes]. The first access asks the nets."""
+    return tuple(member.logits(self.examples.images) for member in self.net.members)
 
   @functools.cached_property
   def probabilities(self) -> np.ndarray:
-    """The probabilities, float64 [N, classes]."""
-    return self.net.probabilities(self.logits)
+    """The calibrated probabilities, float64 [N, classes]: what `predictions.classify` says."""
+    return self._mean(calibrated=True)
+
+  @functools.cached_property
+  def uncalibrated(self) -> np.ndarray:
+    """The probabilities that the logits stand for, float64 [N, classes]."""
+    return self._mean(calibrated=False)
+
+  def _mean(self, calibrated: bool) -> np.ndarray:
+    pairs = zip(self.net.members, self.member_logits, strict=True)
+    return np.mean([net.probabilities(one, calibrated=calibrated) for net, one in pairs], axis=0)
+
+  @property
+  def predictions(self) -> np.ndarray:
+    """The likeliest class of each example, int [N]."""
+    alone = (
+      len(self.member_logits) == 1
+    )  # Logits may differ where probabilities are rounded to the same.
+    return (self.member_logits[0] if alone else self.probabilities).argmax(-1)
+
+  @property
+  def losses(self) -> np.ndarray:
+    """The loss of each example, float [N]: of a net its run's, of a committee the cross-entropy."""
+    labels = self.examples.labels
+    if len(self.member_logits) == 1:
+      return self.net.losses(self.member_logits[0], labels)
+    return self.net.losses(logarithms(self.uncalibrated), labels)
 
 
 def evaluate(
@@ -108,17 +139,23 @@ def _other_data(net: Net | Committee, name: str, split: str, report: Report) -> 
 def measure(evaluation: Evaluation) -> dict[str, Any]:
   """Returns what was evaluated, and all numbers of the report, ready for JSON."""
   net, labels = evaluation.net, evaluation.examples.labels
-  predictions = evaluation.logits.argmax(-1)
+  predictions, said = evaluation.predictions, evaluation.probabilities
   return {
-    "runs": [{"workdir": str(member.folder.path), "step": member.step} for member in net.members],
+    "runs": [
+      {"workdir": str(one.folder.path), "step": one.step, "temperature": one.temperature}
+      for one in net.members
+    ],
     "dataset": evaluation.dataset,
     "split": evaluation.split,
     "examples": len(labels),
+    "order": evaluation.order,
     "mistakes": int((predictions != labels).sum()),
     "accuracy": float(metrics.accuracy_score(labels, predictions)),
-    "loss": float(net.losses(evaluation.logits, labels).mean(dtype=np.float64)),
-    "cross_entropy": _cross_entropy(labels, evaluation.probabilities),
-    "expected_calibration_error": expected_calibration_error(labels, evaluation.probabilities),
+    "loss": float(evaluation.losses.mean(dtype=np.float64)),
+    "cross_entropy": _cross_entropy(labels, evaluation.uncalibrated),
+    "calibrated_cross_entropy": _cross_entropy(labels, said),
+    "expected_calibration_error": expected_calibration_error(labels, evaluation.uncalibrated),
+    "calibrated_expected_calibration_error": expected_calibration_error(labels, said),
     "classes": _classes(labels, predictions, net.class_names),
     "confusion_matrix": metrics.confusion_matrix(
       labels, predictions, labels=range(len(net.class_names))
@@ -129,8 +166,7 @@ def measure(evaluation: Evaluation) -> dict[str, Any]:
 
 def _cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
   """Returns the mean of minus the logarithm of the true class's probability, in nats."""
-  given = probabilities[np.arange(len(labels)), labels]
-  return float(-np.log(np.maximum(given, np.finfo(np.float64).tiny)).mean())
+  return float(-logarithms(probabilities[np.arange(len(labels)), labels]).mean())
 
 
 def _classes(

@@ -9,21 +9,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp.core import losses, steps
 from mnist_mlp.core.metrics import TrainMetrics
+from mnist_mlp.core.probabilities import log_probabilities
 from mnist_mlp.core.spec import DataSpec
 from mnist_mlp.core.state import TrainState, initializer
 from mnist_mlp.core.traced import traced
 from mnist_mlp.data.files import name_of
 from mnist_mlp.errors import RunError, UsageError, listing
-from mnist_mlp.run import checkpoint
-from mnist_mlp.run.result import check_promised
+from mnist_mlp.run import calibration, checkpoint
+from mnist_mlp.run.result import check_promised, temperature_of
 from mnist_mlp.run.workdir import Workdir
 
-_SMALLEST = 1e-6  # Estimates of probabilities that are smaller, even negative, are raised to it.
 _RUNS_SHOWN = 5  # runs in an error message, at most
 
 
@@ -36,6 +35,7 @@ class Net:
   facts: dict[str, Any]  # dataset.json: what the run was trained on
   state: TrainState
   step: int  # that of the checkpoint
+  temperature: float | None = None  # fitted on validation when the run ended; None: it was not
 
   @property
   def members(self) -> tuple["Net", ...]:
@@ -60,20 +60,16 @@ class Net:
     config = FrozenConfigDict(self.config)
     return np.asarray(steps.predict_logits(self.state, images, config=config))
 
-  def probabilities(self, logits: np.ndarray) -> np.ndarray:
+  def probabilities(self, logits: np.ndarray, *, calibrated: bool = True) -> np.ndarray:
     """Returns float64 [N, classes], rows that sum to 1, as the run's loss understands its logits.
 
     Args:
       logits: float32 [N, classes].
+      calibrated: whether the temperature is used, if there is one.
     """
-    logits = np.asarray(logits, np.float64)
-    if self.config.loss.name == "squared_error":  # Its logits estimate the probabilities.
-      scores = np.clip(logits, _SMALLEST, None)
-    elif self.config.loss.name == "sigmoid_cross_entropy":
-      scores = 1 / (1 + np.exp(-np.clip(logits, -500, 500)))
-    else:
-      return scipy.special.softmax(logits, axis=-1)
-    return scores / scores.sum(-1, keepdims=True)
+    temperature = (calibrated and self.temperature) or 1.0
+    scores = log_probabilities(self.config.loss.name, np.asarray(logits, np.float32))
+    return calibration.probabilities(scores, temperature)
 
   def losses(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Returns the run's loss of each example, float32 [N].
@@ -91,6 +87,8 @@ class Net:
 @dataclasses.dataclass(frozen=True)
 class Committee:
   """Several nets of runs on the same data, whose probabilities are averaged; used like one net.
+
+  Each net is calibrated before, if its run has a temperature.
 
   Meier et al., "Better digit recognition with a committee of simple neural nets", 2011.
   """
@@ -125,7 +123,7 @@ class Committee:
   def logits(self, images: np.ndarray) -> np.ndarray:
     """Returns the logarithms of the mean probabilities, float64 [N, classes]."""
     members = [member.probabilities(member.logits(images)) for member in self.members]
-    return np.log(np.maximum(np.mean(members, axis=0), np.finfo(np.float64).tiny))
+    return logarithms(np.mean(members, axis=0))
 
   def probabilities(self, logits: np.ndarray) -> np.ndarray:
     """Returns float64 [N, classes], rows that sum to 1."""
@@ -134,6 +132,11 @@ class Committee:
   def losses(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Returns the cross-entropy of each example, float64 [N], whatever the members' losses are."""
     return -logits[np.arange(len(labels)), labels]
+
+
+def logarithms(probabilities: np.ndarray) -> np.ndarray:
+  """Returns the logarithms of probabilities, which may be 0, float64."""
+  return np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
 
 
 def load_nets(workdirs: Sequence[str | os.PathLike], *, best: bool = False) -> Net | Committee:
@@ -188,7 +191,7 @@ def load_run(workdir: str | os.PathLike, *, best: bool = False) -> Net:
   result = folder.result()  # Read first: a run that goes on may finish meanwhile.
   step, (state, _) = checkpoint.read(checkpoints, (state, TrainMetrics.empty()), best=best)
   check_promised(folder, result, step, best=best)
-  return Net(folder, config, facts, state, step)
+  return Net(folder, config, facts, state, step, temperature_of(folder, result, best=best))
 
 
 def _spec_of(facts: dict[str, Any]) -> DataSpec:

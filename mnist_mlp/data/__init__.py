@@ -15,6 +15,7 @@ What each module answers:
     parquet   format: Parquet files
     folders   format: one folder of PNG or JPEG pictures for each class
     pictures  a file that holds a picture -> the picture, upright; predictions use it too
+    strokes   whether images are pen strokes, as MNIST's are
     obtain    the way from a source to arrays: the cache, else prepared files, else preparing
     origin    what TFDS can prepare a dataset from, found out within seconds
     prepare   preparing with TFDS, once; the only step that needs TensorFlow

@@ -1,6 +1,7 @@
 """What a run gets: the dataset that the config asks for, or its stand-in, in three splits."""
 
 import dataclasses
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from mnist_mlp.data import files
 from mnist_mlp.data.cache import Arrays, Report
 from mnist_mlp.data.obtain import obtain
 from mnist_mlp.data.source import Source, UnavailableError, check_number_of_classes
+from mnist_mlp.data.strokes import are_pen_strokes
 from mnist_mlp.data.tfds import TfdsSource
 from mnist_mlp.errors import RunError, UsageError, UserError
 from mnist_mlp.paths import expand
@@ -45,6 +47,11 @@ class Dataset:
     """(H, W, C)."""
     return self.train.images.shape[1:]
 
+  @functools.cached_property
+  def pen_strokes(self) -> bool:
+    """Whether the images are pen strokes, see `strokes.are_pen_strokes`."""
+    return are_pen_strokes(self.train.images)
+
   def spec(self, pixel_statistics: bool = False) -> DataSpec:
     """Returns what a net and its training depend on.
 
@@ -68,6 +75,7 @@ class Dataset:
       "num_classes": self.num_classes,
       "class_names": list(self.class_names),
       "image_shape": list(self.image_shape),
+      "pen_strokes": self.pen_strokes,
       "examples": {
         split: getattr(self, split).num_examples for split in ("train", "validation", "test")
       },

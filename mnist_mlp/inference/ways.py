@@ -84,10 +84,19 @@ def check_takes_digits(net: Net | Committee) -> None:
 
 
 def preparer(net: Net | Committee, way: str) -> Prepare:
-  """Returns the function that makes of a picture, and its name for messages, what the net sees."""
-  if way == PICTURES:
-    return Whole(net.image_shape)
-  return _strokes
+  """Returns the function that makes of a picture, and its name for messages, what the net sees.
+
+  Raises:
+    UsageError: pictures have no such channels as the net's images have.
+  """
+  if way == STROKES:
+    return _strokes
+  if net.image_shape[-1] not in (1, 3):
+    raise UsageError(
+      f"the run in {net.folder.path} was trained on images of {net.image_shape[-1]} channels, but "
+      "pictures are made gray or RGB; give another --workdir"
+    )
+  return Whole(net.image_shape)
 
 
 def oriented(net: Net | Committee, prepared: Prepared) -> Prepared:

@@ -98,6 +98,8 @@ def test_pictures_are_brought_to_the_shape_of_the_net_as_training_brings_files(n
   assert (prepared.pixels == COLOURS["red"]).all()
   with pytest.raises(RunError, match=r"a.tif has pixels of the mode F"):
     inference.preparer(other, PICTURES)(Image.new("F", (9, 9)), "a.tif")
+  with pytest.raises(UsageError, match="was trained on images of 4 channels"):
+    inference.preparer(like(net, image_shape=[12, 16, 4]), PICTURES)
 
 
 def test_a_net_of_pictures_that_does_not_know_speaks_of_no_digit(net):

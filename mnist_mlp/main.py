@@ -1,5 +1,9 @@
-"""Trains a config: python -m mnist_mlp.main --config=configs/adam.py [--config.FIELD=VALUE ...]."""
+"""Trains a config: python -m mnist_mlp.main --config=configs/adam.py [--config.FIELD=VALUE ...].
 
+A finished run is made longer, in a new folder: --start_from=RUN --more_epochs=10.
+"""
+
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +16,7 @@ from ml_collections import ConfigDict
 from mnist_mlp import config
 from mnist_mlp.errors import UsageError
 from mnist_mlp.run import cli
+from mnist_mlp.run.origin import Origin, origin_of
 from mnist_mlp.run.workdir import Workdir, chosen
 
 with epy.lazy_imports():  # JAX takes seconds, for which --help and errors need not wait.
@@ -25,6 +30,16 @@ def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
   flags.DEFINE_string(
     "workdir", None, "folder of the run, resumed if it exists; default runs/<recipe>-<time>", values
   )
+  flags.DEFINE_string(
+    "start_from", None, "folder of another run, with whose weights this new one starts", values
+  )
+  flags.DEFINE_bool("best", False, "start with its weights of the best validation accuracy", values)
+  flags.DEFINE_float(
+    "more_epochs",
+    None,
+    "start with its whole state, and train its own config for so many more epochs",
+    flag_values=values,
+  )
   flags.DEFINE_bool(
     "profile", False, "write a trace of some steps for TensorBoard's profiler or Perfetto", values
   )
@@ -32,25 +47,59 @@ def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
 
 def main(line: cli.CommandLine) -> None:
   """Checks what can be checked at once, then trains."""
-  if line.flags.config is None:
-    raise UsageError("--config is missing, for example --config=configs/adam.py")
-  validated = config.validate(line.flags.config)
-  with chosen(line.flags.workdir, Path(line.config_path).stem) as workdir:
+  origin = _origin(line.flags)
+  with chosen(line.flags.workdir, _name(line, origin)) as workdir:
     folder = Workdir(workdir)
+    validated = _config(line, origin, folder)
     folder.check_config(validated)
     result = folder.result()
     if result is None:
-      _train(validated, workdir, line)
+      environment.use_compilation_cache()
+      with line.resumable(workdir):
+        train.train_and_evaluate(validated, workdir, profile=line.flags.profile, origin=origin)
     else:
       _say_finished(folder, result)
     print(f"look at it:  tensorboard --logdir={shlex.quote(str(workdir))}")
     print(f"this run again, from where it stands:  {line.again(workdir)}")
 
 
-def _train(validated: ConfigDict, workdir: Path, line: cli.CommandLine) -> None:
-  environment.use_compilation_cache()
-  with line.resumable(workdir):
-    train.train_and_evaluate(validated, workdir, profile=line.flags.profile)
+def _origin(values: flags.FlagValues) -> Origin | None:
+  """Returns the run to start from, if one is named; raises a UsageError if the flags disagree."""
+  if values.start_from is None:
+    for name in ("more_epochs", "best"):
+      if values[name].present:
+        raise UsageError(f"--{name} needs --start_from=RUN, the folder of the run to start from")
+    if values.config is None:
+      raise UsageError("--config is missing, for example --config=configs/adam.py")
+    return None
+  more_epochs = values.more_epochs
+  if more_epochs is None:
+    if values.config is None:
+      raise UsageError("--start_from needs a --config to train, or --more_epochs of its own config")
+    return Origin.of(values.start_from, best=values.best)
+  if not 0 < more_epochs < math.inf:
+    raise UsageError(f"--more_epochs is {more_epochs:g}, but must be above 0")
+  for name in ("config", "best"):
+    if values[name].present:
+      raise UsageError(
+        f"--{name} and --more_epochs exclude each other: more epochs go on from the last state of "
+        "a run, with its own config"
+      )
+  return Origin.of(values.start_from, more_epochs)
+
+
+def _name(line: cli.CommandLine, origin: Origin | None) -> str:
+  if origin and origin.more_epochs:
+    return Path(origin.workdir).name
+  return Path(line.config_path).stem
+
+
+def _config(line: cli.CommandLine, origin: Origin | None, folder: Workdir) -> ConfigDict:
+  """Returns the config to train; with --more_epochs that which the folder holds already, if any."""
+  if origin and origin.more_epochs:
+    held = folder.config() if origin_of(folder) == origin else None
+    return held or origin.config()
+  return config.validate(line.flags.config)
 
 
 def _say_finished(folder: Workdir, result: Mapping[str, Any]) -> None:

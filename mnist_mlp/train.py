@@ -1,8 +1,8 @@
 """Training and evaluation of one run. Start reading here."""
 
 import functools
-import os
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from mnist_mlp import config as config_lib
 from mnist_mlp.core import steps
-from mnist_mlp.core.metrics import EvalMetrics, TrainMetrics
+from mnist_mlp.core.metrics import TrainMetrics
 from mnist_mlp.core.optimizer import create_schedule
 from mnist_mlp.core.sharding import create_mesh, replicated
 from mnist_mlp.core.state import (
@@ -30,6 +30,7 @@ from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import Console
 from mnist_mlp.run.loop import Chunk, Loop, Pace, measured
 from mnist_mlp.run.memory import exhaustion, fetch
+from mnist_mlp.run.origin import Origin, keep
 from mnist_mlp.run.profile import ProfiledOnce
 from mnist_mlp.run.result import Ending, Logits, result_of, validation_logits
 from mnist_mlp.run.resuming import resume
@@ -43,21 +44,21 @@ _SMALLER = "lower config.batch_size, config.eval_batch_size or config.model.feat
 
 
 def train_and_evaluate(
-  config: ConfigDict, workdir: str | os.PathLike, *, profile: bool = False
+  config: ConfigDict, workdir: str | Path, *, profile: bool = False, origin: Origin | None = None
 ) -> TrainState:
   """Trains a config to its end, from where the workdir's last checkpoint stands.
 
   Args:
     config: `config.default()`, with what differs.
-    workdir: folder of the run, made if missing; `run/workdir.py` says what it holds then.
+    workdir: folder of the run, made if missing; see `run/workdir.py`.
     profile: writes a trace of one chunk of steps, for TensorBoard's profiler or Perfetto.
+    origin: the run from which a new run starts; see `run/origin.py`.
 
   Returns:
     The last state. If the run is finished already, nothing is trained.
 
   Raises:
-    UsageError: the config is wrong, or not the one that the workdir holds, or the environment asks
-      JAX for what cannot be.
+    UsageError: the config is wrong, or not that of the workdir, or JAX is asked for what cannot be.
     RunError: the workdir or the data cannot be used, or the loss became NaN or infinite.
     Interrupted: a signal such as SIGINT or SIGTERM arrived; the state is saved.
   """
@@ -65,6 +66,7 @@ def train_and_evaluate(
   environment.check_jax()
   environment.free_programs()  # of runs before, which this one cannot use
   with Workdir(workdir).claim(config) as folder, jax.set_mesh(create_mesh()), exhaustion(_SMALLER):
+    keep(folder, origin)
     run = open_run(config, folder, Console())
     with Checkpoints(folder.path / "checkpoints", report=run.console.line) as checkpoints:
       trainer = Trainer(run)
@@ -110,8 +112,8 @@ def _train(run: Run, trainer: "Trainer", loop: Loop, checkpoints: Checkpoints) -
     best = checkpoints.best()
     test = reporter.test(metrics, logits, trainer.evaluated_params(), best)
     checkpoints.wait()
-    tree = trainer.state, trainer.metrics
-    said = Logits(logits, *validation_logits(run, trainer.validated, tree, checkpoints, best))
+    tree, split = (trainer.state, trainer.metrics), trainer.validation
+    said = Logits(logits, *validation_logits(run, tree, split, checkpoints, best))
   # A resumed run does not know how long the starts before it took.
   seconds = None if first_step else round(time.perf_counter() - started, 3)
   ending = Ending(test, best, num_weights(trainer.state.params), reporter.rate, seconds, said)
@@ -132,7 +134,7 @@ class Trainer:
     def place(values, *splits):
       return initialize(values), TrainMetrics.empty(), *splits
 
-    self.state, self._no_metrics, self._train_split, self._validation_split = place(
+    self.state, self._no_metrics, self._train_split, self.validation = place(
       traced(run.config), run.dataset.train, validation
     )
     self.metrics = self._no_metrics  # of the steps since the last evaluation
@@ -149,8 +151,8 @@ class Trainer:
     self.metrics = metrics
     if timetable.evaluates_at(chunk.step):
       self.metrics = self._no_metrics
-      if self._validation_split:
-        chunk.validation, _ = self.validated(self.state)
+      if self.validation:
+        chunk.validation, _ = steps.evaluate_and_predict(self.state, self.validation, config=config)
     if timetable.saves_at(chunk.step):
       chunk.norms = steps.norms(self.state, self._train_split, config=config)
       chunk.schedule = self._schedule(np.int32(chunk.step))
@@ -164,10 +166,6 @@ class Trainer:
       steps.evaluate_and_predict(self.state, place(self._run.dataset.test), config=self._run.static)
     )
     return metrics.compute(), logits
-
-  def validated(self, state: TrainState) -> tuple[EvalMetrics, jax.Array]:
-    """Starts to evaluate a state on validation; returns its metrics and its logits."""
-    return steps.evaluate_and_predict(state, self._validation_split, config=self._run.static)
 
   def evaluated_params(self) -> Any:
     """Returns the parameters that are evaluated: the weights, or an average of them."""

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import signal
 import tempfile
 
 import extra_files
@@ -25,6 +26,7 @@ def pytest_configure(config):
   which run a program but a few times, go without LLVM's optimizations, which change no result but
   in its last bits. The fixture `optimized` and a selection with the slow tests bring them back.
   """
+  _heed_signals()
   if hasattr(config, "workerinput"):
     return
   if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -34,6 +36,16 @@ def pytest_configure(config):
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
   if config.option.markexpr == "not slow":
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+
+
+def _heed_signals():
+  """Undoes what nohup and a shell's background jobs set, which all processes would inherit."""
+  for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+  ):
+    if signal.getsignal(number) is signal.SIG_IGN:
+      signal.signal(number, handler)
 
 
 @pytest.fixture

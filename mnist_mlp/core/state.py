@@ -52,20 +52,24 @@ def create_train_state(config: ConfigDict, spec: DataSpec) -> TrainState:
   return jax.jit(initializer(config, spec))(traced(config))
 
 
-def initializer(config: ConfigDict, spec: DataSpec) -> Callable[[Traced], TrainState]:
+def initializer(config: ConfigDict, spec: DataSpec) -> Callable[..., TrainState]:
   """Returns the function from traced values to the state before the first step.
 
-  The function takes all other values from `config`. The states that it returns have equal static
-  parts, so one compiled program serves them all.
+  A second argument gives variables to begin with, 'params' and, if there are any, 'batch_stats',
+  instead of drawing them. All other values are from `config`. The states that the function returns
+  have equal static parts, so one compiled program serves them all.
   """
   model = create_model(config, spec.num_classes)
   tx = create_optimizer(config, run_length(config, spec.num_train))
-  return functools.partial(_init, config, spec, model, tx)
+  return functools.partial(_init, config, spec, (model, tx))
 
 
-def _init(config, spec, model, tx, values: Traced) -> TrainState:
-  image = jnp.zeros((1, *spec.image_shape), jnp.uint8)
-  variables = dict(model.init(random_key(values.seed, PARAMS), image))
+def _init(config, spec, static, values: Traced, variables: Any = None) -> TrainState:
+  model, tx = static
+  if variables is None:
+    image = jnp.zeros((1, *spec.image_shape), jnp.uint8)
+    variables = model.init(random_key(values.seed, PARAMS), image)
+  variables = dict(variables)
   params = variables.pop("params")
   if config.model.inputs == "standardized":
     variables["input_statistics"] = {

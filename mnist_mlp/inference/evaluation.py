@@ -54,21 +54,17 @@ class Evaluation:
     pairs = zip(self.net.members, self.member_logits, strict=True)
     return np.mean([net.probabilities(one, calibrated=calibrated) for net, one in pairs], axis=0)
 
+  @functools.cached_property
+  def logits(self) -> np.ndarray:
+    """The logits, not calibrated, float [N, classes]; of a committee, log-probabilities."""
+    alone = len(self.member_logits) == 1
+    return self.member_logits[0] if alone else logarithms(self.uncalibrated)
+
   @property
   def predictions(self) -> np.ndarray:
     """The likeliest class of each example, int [N]."""
-    alone = (
-      len(self.member_logits) == 1
-    )  # Logits may differ where probabilities are rounded to the same.
-    return (self.member_logits[0] if alone else self.probabilities).argmax(-1)
-
-  @property
-  def losses(self) -> np.ndarray:
-    """The loss of each example, float [N]: of a net its run's, of a committee the cross-entropy."""
-    labels = self.examples.labels
-    if len(self.member_logits) == 1:
-      return self.net.losses(self.member_logits[0], labels)
-    return self.net.losses(logarithms(self.uncalibrated), labels)
+    alone = len(self.member_logits) == 1  # Some probabilities may be rounded to the same.
+    return (self.logits if alone else self.probabilities).argmax(-1)
 
 
 def evaluate(
@@ -151,7 +147,7 @@ def measure(evaluation: Evaluation) -> dict[str, Any]:
     "order": evaluation.order,
     "mistakes": int((predictions != labels).sum()),
     "accuracy": float(metrics.accuracy_score(labels, predictions)),
-    "loss": float(evaluation.losses.mean(dtype=np.float64)),
+    "loss": float(net.losses(evaluation.logits, labels).mean(dtype=np.float64)),
     "cross_entropy": _cross_entropy(labels, evaluation.uncalibrated),
     "calibrated_cross_entropy": _cross_entropy(labels, said),
     "expected_calibration_error": expected_calibration_error(labels, evaluation.uncalibrated),

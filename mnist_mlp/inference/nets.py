@@ -3,27 +3,18 @@
 import dataclasses
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp.core import losses, steps
-from mnist_mlp.core.metrics import TrainMetrics
 from mnist_mlp.core.probabilities import log_probabilities
-from mnist_mlp.core.spec import DataSpec
-from mnist_mlp.core.state import TrainState, initializer
-from mnist_mlp.core.traced import traced
-from mnist_mlp.data.files import name_of
-from mnist_mlp.errors import RunError, UsageError, listing
-from mnist_mlp.run import calibration, checkpoint
-from mnist_mlp.run.result import check_promised, temperature_of
+from mnist_mlp.core.state import TrainState
+from mnist_mlp.errors import UsageError
+from mnist_mlp.run import calibration, trained
 from mnist_mlp.run.workdir import Workdir
-
-_RUNS_SHOWN = 5  # runs in an error message, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +41,7 @@ class Net:
   @property
   def image_shape(self) -> tuple[int, int, int]:
     """(H, W, C)."""
-    return _spec_of(self.facts).image_shape
+    return trained.spec_of(self.facts).image_shape
 
   def logits(self, images: np.ndarray) -> np.ndarray:
     """Returns the logits, float32 [N, classes], of images, uint8 [N, H, W, C].
@@ -170,47 +161,5 @@ def load_run(workdir: str | os.PathLike, *, best: bool = False) -> Net:
     UsageError: the folder is not there, or holds no run.
     RunError: the run has no checkpoint yet, or its files are damaged.
   """
-  folder = Workdir(workdir)
-  config = folder.config()
-  if config is None:
-    raise UsageError(_no_run(folder.path))
-  facts = folder.read_json("dataset.json")
-  checkpoints = folder.path / "checkpoints"
-  if not os.path.isdir(checkpoints):
-    check_promised(folder, folder.result(), None, best=best)
-  if facts is None or not os.path.isdir(checkpoints):
-    raise RunError(f"the run in {folder.path} has no checkpoint yet; train it first")
-  try:
-    state = jax.eval_shape(initializer(config, _spec_of(facts)), traced(config))
-  except (KeyError, TypeError, ValueError) as error:
-    raise RunError(
-      f"{folder.path / 'dataset.json'} is damaged: it does not describe a dataset"
-    ) from error
-  if config.data.files:  # Version 0.2.0 called own files in a folder 'mnist' like TFDS's 'mnist'.
-    facts = {**facts, "name": name_of(config.data.files)}
-  result = folder.result()  # Read first: a run that goes on may finish meanwhile.
-  step, (state, _) = checkpoint.read(checkpoints, (state, TrainMetrics.empty()), best=best)
-  check_promised(folder, result, step, best=best)
-  return Net(folder, config, facts, state, step, temperature_of(folder, result, best=best))
-
-
-def _spec_of(facts: dict[str, Any]) -> DataSpec:
-  """Returns what a net depends on of the data that dataset.json describes.
-
-  Raises:
-    KeyError, TypeError, ValueError: `facts` do not describe a dataset.
-  """
-  height, width, channels = facts["image_shape"]
-  if not {"name", "fingerprint"} <= facts.keys():
-    raise KeyError("name, fingerprint")
-  return DataSpec((height, width, channels), len(facts["class_names"]), facts["examples"]["train"])
-
-
-def _no_run(path: Path) -> str:
-  if not os.path.isdir(path):
-    return f"the workdir {path} does not exist; give the --workdir of a run"
-  # The runs of a sweep lie two folders deep.
-  files = [*path.glob("*/config.json"), *path.glob("*/*/config.json")]
-  runs = sorted(str(file.parent) for file in files)
-  hint = f"; there are {listing(runs[:_RUNS_SHOWN])}" if runs else ""
-  return f"the workdir {path} holds no run: it has no config.json{hint}"
+  found = trained.read(workdir, best=best)
+  return Net(found.folder, found.config, found.facts, found.state, found.step, found.temperature)

@@ -5,7 +5,8 @@ loop          the loop that trains, shared by lone runs and populations
 result        the content of result.json
 workdir       the folder of a run
 history       the rows of metrics.jsonl
-resuming      where a start goes on
+resuming      where a start goes on; trained: what a run has come to, read only
+origin        the run that another one starts from
 checkpoint    Orbax; digests: whether one is whole; literal: folders of odd names
 durable       files that outlive a loss of power
 reporting     what a run reports; tensorboard, hparams, figures, calibration: how

@@ -16,7 +16,7 @@ from mnist_mlp import data
 from mnist_mlp.core import augment
 from mnist_mlp.core.spec import Examples
 from mnist_mlp.errors import Interrupted, RunError
-from mnist_mlp.run import tensorboard
+from mnist_mlp.run import origin, tensorboard
 from mnist_mlp.run.hparams import hparams_of
 from mnist_mlp.run.loop import Measured
 from mnist_mlp.run.run import Run
@@ -100,13 +100,14 @@ class Reporter:
       f"{d.test.num_examples:,} test examples; on {run.environment['devices']}; in "
       f"{run.folder.path}"
     )
-    if self._first_step == 0:
+    if self._first_step == origin.first_step(run.folder):
       # A run on the stand-in is no seed of the same setting on the dataset that it stands in for.
       data_trained_on = {"data.fingerprint": d.fingerprint}
       self._writer.write_hparams(hparams_of(self._config) | data_trained_on)
       texts = {"config": config_lib.to_json(self._config), "parameters": overview}
-      self._writer.write_texts(0, {tag: f"```\n{text}\n```" for tag, text in texts.items()})
-      self._histograms(0, params)
+      blocks = {tag: f"```\n{text}\n```" for tag, text in texts.items()}
+      self._writer.write_texts(self._first_step, blocks)
+      self._histograms(self._first_step, params)
     size = self._config.batch_size
     self._console.start_bar(run.timetable.total_steps * size, self._first_step * size)
 

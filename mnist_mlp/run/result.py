@@ -1,11 +1,14 @@
 """The content of result.json, which a finished run leaves."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mnist_mlp.core import steps
 from mnist_mlp.core.probabilities import log_probabilities
+from mnist_mlp.core.spec import Examples
+from mnist_mlp.core.state import TrainState
 from mnist_mlp.errors import RunError
 from mnist_mlp.run.calibration import calibration_errors, fit_temperature
 from mnist_mlp.run.checkpoint import Checkpoints
@@ -26,8 +29,8 @@ class Logits(NamedTuple):
 
 def validation_logits(
   run: Run,
-  evaluate: Callable[[Any], tuple[Any, Any]],
-  tree: tuple[Any, Any],
+  tree: tuple[TrainState, Any],
+  split: Examples | None,
   checkpoints: Checkpoints,
   best: Mapping[str, Any] | None,
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -35,14 +38,14 @@ def validation_logits(
 
   Args:
     run: whose training has ended.
-    evaluate: state -> its metrics and its logits on validation, on the device.
     tree: the last state, and metrics, as checkpoints hold them.
+    split: the validation split on the device; None if there is none.
     checkpoints: those of the run.
     best: step and accuracy of the best validation, if there was one.
   """
-  if not run.dataset.validation.num_examples:
+  if split is None:
     return None, None
-  last = fetch(evaluate(tree[0])[1])
+  last = _logits(run, tree[0], split)
   if best is None or best["step"] == run.timetable.total_steps:
     return last, last if best else None
   try:
@@ -50,7 +53,12 @@ def validation_logits(
   except RunError as error:  # The last weights are whole.
     run.console.line(f"{error}; the weights of the best validation are not calibrated")
     return last, None
-  return last, fetch(evaluate(state)[1])
+  return last, _logits(run, state, split)
+
+
+def _logits(run: Run, state: TrainState, split: Examples) -> np.ndarray:
+  # The program that evaluated the split in training is compiled already.
+  return fetch(steps.evaluate_and_predict(state, split, config=run.static)[1])
 
 
 class Ending(NamedTuple):
@@ -71,6 +79,7 @@ def result_of(run: Run, ending: Ending) -> dict[str, Any]:
   last = next((row for row in run.folder.history.rows if row["step"] == timetable.total_steps), {})
   return {
     "dataset": run.dataset.describe(),
+    "origin": run.folder.read_json("origin.json"),
     "steps": timetable.total_steps,
     "epochs": timetable.total_steps / timetable.steps_per_epoch,
     "weights": ending.weights,

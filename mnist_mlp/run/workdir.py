@@ -2,6 +2,7 @@
 
 config.json       the config, as given
 dataset.json      what the run is trained on
+origin.json       the run that it started from, if there is one
 environment.json  versions and devices of the last start
 checkpoints/      Orbax
 damaged/          checkpoints that could not be read
@@ -34,11 +35,13 @@ from mnist_mlp.run.history import History, finite
 
 # Where the data lie is no part of what a run is: what they are is, and dataset.json says it.
 _PLACES = ("data_dir", "manual_dir", "files")
-_SHOWN = 3  # runs that a message names
+_SHOWN = 3  # runs that a message names as an example
+_LISTED = 5  # runs of which a message lets choose
 # What is read of a JSON file, by its dotted name.
 _REQUIRED: dict[str, dict[str, type]] = {
   "dataset.json": {"name": str, "fingerprint": str},
   "environment.json": {"packages": dict},
+  "origin.json": {"workdir": str, "more_epochs": float, "best": bool},
   "result.json": {"steps": int, "dataset.name": str, "test.error_percent": float},
   "stopped.json": {"status": str, "step": int},
   "members.json": {"members": list},
@@ -159,6 +162,13 @@ class Workdir:
     except UsageError as error:
       raise UsageError(f"{path}: {error}; use another --workdir") from error
 
+  def run_config(self) -> ConfigDict:
+    """Returns the config of the run in this folder; raises a UsageError if there is no run."""
+    config = self.config()
+    if config is None:
+      raise UsageError(_no_run(self.path))
+    return config
+
   def result(self) -> dict[str, Any] | None:
     """Returns result.json if the run is finished, else None."""
     return self.read_json("result.json")
@@ -257,6 +267,16 @@ def _runs_in(folder: Path) -> list[str]:
       if os.path.isfile(path / "config.json") and os.path.isfile(path / "dataset.json")
     )
     return sorted(itertools.islice(runs, _SHOWN))
+
+
+def _no_run(path: Path) -> str:
+  if not os.path.isdir(path):
+    return f"the workdir {path} does not exist; give the --workdir of a run"
+  # The runs of a sweep lie two folders deep.
+  files = [*path.glob("*/config.json"), *path.glob("*/*/config.json")]
+  runs = sorted(str(file.parent) for file in files)
+  hint = f"; there are {listing(runs[:_LISTED])}" if runs else ""
+  return f"the workdir {path} holds no run: it has no config.json{hint}"
 
 
 def _check_content(path: Path, value: Any) -> None:

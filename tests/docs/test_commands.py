@@ -62,6 +62,17 @@ def train_and_trace(command):
   assert list(Path("runs").glob("*/plugins/profile/*/*"))
 
 
+def make_longer(command):
+  shell(f"{RUN} {SHORT} --workdir=runs/adam")
+  before = json.loads(Path("runs/adam/result.json").read_text())["steps"]
+  shell(command.replace("=10", "=0.5"))
+  assert json.loads(Path("runs/longer/result.json").read_text())["steps"] > before
+
+
+def start_with_weights(command):
+  assert "starting with the weights of step" in shell(f"{command} {SHORT}")
+
+
 def train_on_own_files(command):
   options = config.default().data
   options.update(name="digits", validation_examples=0)
@@ -249,6 +260,17 @@ KNOWN = {
       "--config.num_epochs=10 --config.seed=1",
       train,
     )
+  ],
+  ("docs/configs.md", "Longer, or from other weights"): [
+    (
+      "python -m mnist_mlp.main --start_from=runs/adam --more_epochs=10 --workdir=runs/longer",
+      make_longer,
+    ),
+    (
+      "python -m mnist_mlp.main --start_from=runs/adam --config=configs/quick.py "
+      "--workdir=runs/tuned",
+      start_with_weights,
+    ),
   ],
   ("docs/configs.md", "What a run leaves"): [(f"{RUN} --profile", train_and_trace)],
   ("docs/data.md", "Your own files"): [

@@ -62,6 +62,7 @@ def test_the_result_says_what_was_trained_and_what_came_of_it(tmp_path):
   result = result_of(run, ending(best=best, rate=5678.91, seconds=2.5))
   assert list(result) == [
     "dataset",
+    "origin",
     "steps",
     "epochs",
     "weights",
@@ -90,7 +91,7 @@ def test_what_is_not_known_is_null(tmp_path):
   """A resumed run that trained nothing more knows neither its rate nor its time."""
   result = result_of(finished(tmp_path), ending())
   unknown = [name for name, value in result.items() if value is None]
-  assert unknown == ["best_validation", "examples_per_second", "seconds"]
+  assert unknown == ["origin", "best_validation", "examples_per_second", "seconds"]
 
 
 def test_rows_that_were_lost_are_null(tmp_path):

@@ -53,7 +53,12 @@ FIELDS: dict[str, Field] = {
   "data.data_dir": Field("", None, "folder of prepared data; '' is TFDS's own default"),
   "data.manual_dir": Field("", None, "folder with the dataset's original download files"),
   "data.offline": Field("digits", ["", "digits"], "stand-in for missing data; '' is an error"),
-  "data.validation_examples": Field(5000, _STEPS, "examples from the end of train; 0 is none"),
+  "data.validation_examples": Field(
+    5000.0, "[0, 1e9]", "examples from the end of train, or a share below 1; 0 is none"
+  ),
+  "data.image_size": Field((), "[1, 4096]", "height, width of own pictures; () is found out", ()),
+  "data.channels": Field(0, "[0, 3]", "of own pictures: 1 gray, 3 RGB; 0 is found out", 0),
+  "data.columns": Field("", None, "of own Parquet files: 'image,label'; '' is found out", ""),
   # Distortions of training images, drawn anew at every step.
   "augment.elastic_alpha": Field(0.0, "[0, inf)", "factor of the smoothed displacements, pixels"),
   "augment.elastic_sigma": Field(4.0, "(0, 50]", "width of their Gaussian smoothing, pixels"),
@@ -207,6 +212,7 @@ def _check_together(config: ConfigDict) -> None:
     "config.data.files and config.data.manual_dir are both set; leave one of them empty: files "
     "holds data of your own, manual_dir the original files of config.data.name",
   )
+  _check_data(c.data)
   for name in ("num", "eval_every"):
     _require(
       c[f"{name}_epochs"] or c[f"{name}_steps"],
@@ -232,6 +238,30 @@ def _check_together(config: ConfigDict) -> None:
     _check_schedule_free(c)
   if c.optimizer.name == "lbfgs":
     _check_lbfgs(c)
+
+
+def _check_data(data: ConfigDict) -> None:
+  count, size = data.validation_examples, data.image_size
+  _require(
+    count < 1 or count == int(count),
+    f"config.data.validation_examples is {count} but must be a whole number, or a share below 1",
+  )
+  _require(
+    len(size) in (0, 2),
+    f"config.data.image_size is {size} but must be a height and a width, such as 28,28, or ()",
+  )
+  _require(data.channels != 2, "config.data.channels is 2 but must be 1, gray, 3, RGB, or 0")
+  names = [name.strip() for name in data.columns.split(",")]
+  _require(
+    not data.columns or (len(names) == 2 and all(names)),
+    f"config.data.columns is {data.columns!r} but must be two names, such as 'image,label', or ''",
+  )
+  for name in ("image_size", "channels", "columns"):
+    _require(
+      data.files or not data[name],
+      f"config.data.{name} is {data[name]!r}, but config.data.files is empty: only files of one's "
+      "own are read so",
+    )
 
 
 def _check_schedule_free(config: ConfigDict) -> None:
@@ -289,8 +319,8 @@ class Length(NamedTuple):
 
 
 def run_length(config: ConfigDict, num_train: int) -> Length:
-  """Returns the length of a run with that many training examples."""
-  per_epoch = num_train // config.batch_size
+  """Returns the length of a run with that many training examples, one batch of them at least."""
+  per_epoch = max(1, num_train // config.batch_size)
   return Length(per_epoch, config.num_steps or round(config.num_epochs * per_epoch))
 
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import urllib.parse
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -27,14 +27,21 @@ Report = Callable[[str], None]  # is called with one line for the user
 
 
 class Arrays(NamedTuple):
-  """A whole dataset. The validation examples are still the last ones of train."""
+  """A whole dataset. Without a validation split, validation examples are the last ones of train."""
 
   version: str
   class_names: tuple[str, ...]
   train: Examples  # NumPy, read-only, in the order of the prepared files
   test: Examples  # likewise
-  fingerprint: str  # of train and test, see `fingerprint`
+  fingerprint: str  # of all splits, see `fingerprint_of`
   origin: str  # one line: where the data came from
+  validation: Examples | None = None  # as train, if the source has such a split
+  remarks: tuple[str, ...] = ()  # of the source: lines that every start shows
+
+  def splits(self) -> dict[str, Examples]:
+    """Returns the splits that there are, by their names."""
+    found = {"train": self.train, "test": self.test}
+    return found if self.validation is None else {**found, "validation": self.validation}
 
 
 def scratch(folder: Path) -> Path:
@@ -111,13 +118,15 @@ def write(key: str, folder: Path, arrays: Arrays, prepared: Path) -> str:
       "version": arrays.version,
       "class_names": arrays.class_names,
       "fingerprint": arrays.fingerprint,
+      "splits": list(arrays.splits()),
+      "remarks": arrays.remarks,
     }
   )
   try:
     shutil.rmtree(target, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    for split in ("train", "test"):
-      for field, array in getattr(arrays, split)._asdict().items():
+    for split, examples in arrays.splits().items():
+      for field, array in examples._asdict().items():
         np.save(unfinished / f"{split}_{field}.npy", array)
     (unfinished / "facts.json").write_text(f"{zlib.crc32(facts.encode()):08x}\n{facts}", "utf-8")
     os.rename(unfinished, target)
@@ -136,13 +145,15 @@ def read(key: str, folder: Path) -> Arrays | None:
   try:
     checksum, text = (kept / "facts.json").read_text("utf-8").split("\n")
     facts = json.loads(text)
-    train, test = _map_split(kept, "train"), _map_split(kept, "test")
+    # Earlier versions wrote these two splits, and no names of splits.
+    names = facts.get("splits", ["train", "test"])
+    splits = {split: _map_split(kept, split) for split in names}
     prepared = folder / facts["prepared"]
     valid = (
       checksum == f"{zlib.crc32(text.encode()):08x}"
       and facts["made_by"] == _maker()
       and facts["identity"] == _identity(prepared)
-      and facts["fingerprint"] == fingerprint(train, test)
+      and facts["fingerprint"] == fingerprint_of(splits)
     )
   except Exception:  # A damaged cache can raise anything, and must only cost time.
     return None
@@ -151,10 +162,12 @@ def read(key: str, folder: Path) -> Arrays | None:
   return Arrays(
     facts["version"],
     tuple(facts["class_names"]),
-    train,
-    test,
+    splits["train"],
+    splits["test"],
     facts["fingerprint"],
     describe(prepared),
+    splits.get("validation"),
+    tuple(facts.get("remarks", ())),
   )
 
 
@@ -181,9 +194,10 @@ def _identity(prepared: Path) -> list[list[str | int]]:
   ]
 
 
-def fingerprint(*splits: Examples) -> str:
-  """Returns a hex digest of the arrays' shapes, dtypes and contents."""
+def fingerprint_of(splits: Mapping[str, Examples]) -> str:
+  """Returns a hex digest of the arrays' shapes, dtypes and contents: train, test, validation."""
   crcs = []
-  for array in (array for split in splits for array in split):
+  ordered = (splits[name] for name in ("train", "test", "validation") if name in splits)
+  for array in (array for split in ordered for array in split):
     crcs.append(zlib.crc32(array, zlib.crc32(f"{array.dtype}{array.shape}".encode())))
   return "".join(f"{crc:08x}" for crc in crcs)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mnist_mlp.core.spec import DataSpec, Examples
-from mnist_mlp.data import files
+from mnist_mlp.data import files, held_out
 from mnist_mlp.data.cache import Arrays, Report
 from mnist_mlp.data.obtain import obtain
 from mnist_mlp.data.source import Source, UnavailableError, check_number_of_classes
@@ -20,7 +21,8 @@ from mnist_mlp.errors import RunError, UsageError, UserError
 from mnist_mlp.paths import expand
 from mnist_mlp.waiting import said_if_slow
 
-_FULL_SIZE = 60_000  # the number of train examples for which `validation_examples` is chosen
+# How pictures of other sizes and modes were brought to the images' shape: by `pictures.shaped`.
+_SHAPING = "whole picture, bicubic, on the median colour of its edges; transparency on white"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +32,13 @@ class Dataset:
   name: str  # the name in TFDS, 'mnist' or 'emnist/digits'; or 'my_folder (own files)'
   version: str
   train: Examples
-  validation: Examples  # the last examples of the original train split; may be empty
+  validation: Examples  # the source's own, or the last examples of its train split; may be empty
   test: Examples
   class_names: tuple[str, ...]
-  fingerprint: str  # hex digest of the whole original train and test splits
+  fingerprint: str  # hex digest of all examples, as the source divides them
   stand_in_for: str  # the dataset that was asked for and could not be had, or ''
   source: str  # one line: where the data came from
+  remarks: tuple[str, ...] = ()  # lines: how the examples came about
 
   @property
   def num_classes(self) -> int:
@@ -76,6 +79,8 @@ class Dataset:
       "class_names": list(self.class_names),
       "image_shape": list(self.image_shape),
       "pen_strokes": self.pen_strokes,
+      "shaping": _SHAPING,
+      "remarks": list(self.remarks),
       "examples": {
         split: getattr(self, split).num_examples for split in ("train", "validation", "test")
       },
@@ -94,48 +99,53 @@ def pixel_mean_and_std(images: np.ndarray) -> tuple[float, float]:
   return float(np.float32(mean)), float(np.float32(max(std, 1e-6)))
 
 
-def load(options: ConfigDict, *, report: Report = print, only: str | None = None) -> Dataset:
+def load(
+  options: ConfigDict, *, report: Report = print, only: Mapping[str, Any] | None = None
+) -> Dataset:
   """Returns the dataset that the config asks for, or its stand-in.
 
   Args:
-    options: the config's section `data`: `name`, `files`, `data_dir`, `manual_dir`, `offline` and
-      `validation_examples`.
+    options: the config's section `data`.
     report: called with lines that say which data is used and what takes time.
-    only: the name of the dataset that a resumed run was started on. Another one of TFDS is an
-      error. Own files may have moved: their fingerprint says whether they are the same.
+    only: what `Dataset.describe` said of the dataset that a resumed run was started on. Another one
+      of TFDS is an error. Own files may have moved: their fingerprint says whether they are the
+      same. If it is the same, as many examples are held out as then.
 
   Raises:
     UsageError: `options` name a dataset, files or a validation split that cannot be.
     RunError: the data cannot be had, prepared or read.
   """
-  name, arrays = _obtain_or_stand_in(options, report, only)
+  name, arrays = _obtain_or_stand_in(options, report, only["name"] if only else None)
   check_number_of_classes(name, arrays.class_names)
   stand_in_for = options.name if name != options.name and not options.files else ""
-  total = arrays.train.num_examples
-  examples = options.validation_examples
-  if stand_in_for and examples:
-    examples = max(1, round(examples * total / _FULL_SIZE))
-    report(
-      f"data: {name} stands in for {stand_in_for}, so validation_examples is {examples} "
-      f"rather than {options.validation_examples}, the same share of train"
-    )
-  if examples >= total:
-    raise UsageError(
-      f"config.data.validation_examples is {options.validation_examples}, but must "
-      f"be less than the {total} train examples of {name}"
-    )
-  cut = total - examples
+  if arrays.validation is None and only and (count := _held_out_before(only, arrays)) is not None:
+    train, validation = held_out.cut(arrays.train, count)
+  else:
+    asked = options.validation_examples
+    train, validation = held_out.divide(arrays, asked, name, stand_in_for, report)
   return Dataset(
     name=name,
     version=arrays.version,
-    train=Examples(arrays.train.images[:cut], arrays.train.labels[:cut]),
-    validation=Examples(arrays.train.images[cut:], arrays.train.labels[cut:]),
+    train=train,
+    validation=validation,
     test=arrays.test,
     class_names=arrays.class_names,
     fingerprint=arrays.fingerprint,
     stand_in_for=stand_in_for,
     source=arrays.origin,
+    remarks=arrays.remarks,
   )
+
+
+def _held_out_before(facts: Mapping[str, Any], arrays: Arrays) -> int | None:
+  """Returns how many examples a run on the same arrays held out; None if its facts do not say."""
+  counts = facts.get("examples") or {}
+  train, validation = counts.get("train"), counts.get("validation")
+  if facts.get("fingerprint") != arrays.fingerprint:
+    return None
+  if not (isinstance(train, int) and isinstance(validation, int)):
+    return None
+  return validation if train + validation == arrays.train.num_examples else None
 
 
 def _obtain_or_stand_in(
@@ -166,7 +176,7 @@ def _asked_for(options: ConfigDict, report: Report, only: str | None) -> Source:
   if not options.files:
     return TfdsSource(only or options.name, options.manual_dir)
   with said_if_slow(report, f"data: looking through the folder {options.files}"):
-    source = files.find(options.files)
+    source = files.find(options)
   report(f"data: {source.name} is made of {source.description}")
   return source
 

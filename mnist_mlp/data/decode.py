@@ -1,7 +1,7 @@
 """Prepared files to arrays: every record is decoded and checked."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,18 +18,21 @@ with epy.lazy_imports():  # A run on cached data needs no TFDS.
 _BATCH = 1000  # records; decoding this many at a time is three times as fast as one by one
 
 
-def decode(name: str, builder: "tfds.core.DatasetBuilder") -> cache.Arrays:
+def decode(
+  name: str, builder: "tfds.core.DatasetBuilder", splits: Sequence[str] = ("train", "test")
+) -> cache.Arrays:
   """Returns the arrays of a prepared dataset, in the order of the prepared files.
 
   Args:
     name: the dataset, for messages.
     builder: the dataset's builder; its files are prepared.
+    splits: those to decode: 'train', 'test', and 'validation' if that is not a part of train.
 
   Raises:
-    UsageError: the dataset lacks a train or a test split.
+    UsageError: the dataset lacks one of the splits.
     RunError: the prepared files cannot be read, or hold other examples than they announce.
   """
-  missing = {"train", "test"} - set(builder.info.splits)
+  missing = set(splits) - set(builder.info.splits)
   if missing:
     raise UsageError(
       f"config.data.name is {name!r}, which has no split "
@@ -37,7 +40,7 @@ def decode(name: str, builder: "tfds.core.DatasetBuilder") -> cache.Arrays:
     )
   try:
     with silence():
-      train, test = _decode_split(builder, "train"), _decode_split(builder, "test")
+      examples = {split: _decode_split(builder, split) for split in splits}
   except UserError:
     raise
   except Exception as error:
@@ -49,10 +52,11 @@ def decode(name: str, builder: "tfds.core.DatasetBuilder") -> cache.Arrays:
   return cache.Arrays(
     str(builder.version),
     class_names,
-    train,
-    test,
-    cache.fingerprint(train, test),
+    examples["train"],
+    examples["test"],
+    cache.fingerprint_of(examples),
     cache.describe(builder.data_dir),
+    examples.get("validation"),
   )
 
 

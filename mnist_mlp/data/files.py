@@ -1,7 +1,7 @@
 """The source that is a folder of the user's own files, in one of the formats in FORMATS.
 
-The content of the folder decides the format. In every format, labels are 0 to n - 1, and train
-must have all of them. All pictures have one size, and are all grayscale or all RGB.
+The content of the folder decides the format. The labels of train are the classes. All pictures are
+brought to one size, and are all grayscale or all RGB.
 """
 
 import dataclasses
@@ -16,19 +16,23 @@ from typing import Any
 
 import numpy as np
 from etils import epy
+from ml_collections import ConfigDict
 
 from mnist_mlp.data import folders, formats, idx, memory, parquet
-from mnist_mlp.data.formats import SPLITS, Files
+from mnist_mlp.data.formats import SPLITS, Files, Label, Row
 from mnist_mlp.data.source import check_number_of_classes
-from mnist_mlp.errors import RunError, UsageError
+from mnist_mlp.errors import RunError, UsageError, listing
 from mnist_mlp.paths import expand
 
-with epy.lazy_imports():  # A run on cached data needs no TFDS.
+with epy.lazy_imports():  # A run on cached data needs none of these.
   import tensorflow_datasets as tfds
+
+  from mnist_mlp.data import pictures, survey
 
 FORMATS = (idx.FORMAT, parquet.FORMAT, folders.FORMAT)
 
-_VERSION = "1.0.1"  # Increase it when the same files would give other examples.
+_VERSION = "1.1.0"  # Increase it when the same files would give other examples.
+_SHOWN = 5  # names in a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +46,10 @@ class FilesSource:
   root: Path  # absolute
   format: formats.Format
   files: Files
-  key: str  # differs whenever a file differs, see `_key`
+  key: str  # differs whenever a file or an option differs, see `_key`
+  image_size: tuple[int, ...] = ()  # (height, width); () is found out
+  num_channels: int = 0  # 1 or 3; 0 is found out
+  columns: str = ""
   version: str = _VERSION
   manual_dir: str = ""  # TFDS downloads nothing.
 
@@ -56,56 +63,120 @@ class FilesSource:
     """In words, what the dataset is made of."""
     return f"the {self.format.name} in {self.root}"
 
-  @functools.cached_property
-  def class_names(self) -> tuple[str, ...]:
-    """What the labels 0 to n - 1 are called."""
-    names = self.format.class_names(self.files)
-    check_number_of_classes(self.name, names)
-    return names
+  @property
+  def splits(self) -> tuple[str, ...]:
+    """Train and test, and between them validation if the files have one."""
+    return tuple(split for split in SPLITS if split == "test" or split in self.files)
 
   @functools.cached_property
-  def image_shape(self) -> tuple[int, ...]:
-    """(H, W, C) of the first picture of train."""
-    return next(self.examples("train", None))[1]["image"].shape
+  def remarks(self) -> tuple[str, ...]:
+    """What a user has to know of how the examples were made of the files, a line each."""
+    return (*self._about_splits(), *self._about_shapes())
 
-  def examples(
-    self, split: str, shape: tuple[int, ...] | None
-  ) -> Iterator[tuple[int, dict[str, Any]]]:
+  @functools.cached_property
+  def classes(self) -> dict[Label, str]:
+    """The labels, in the order of the classes 0 to n - 1, and what each is called."""
+    labels = {split: self.format.labels(paths, self.columns) for split, paths in self.files.items()}
+    classes = self.format.class_names(self.files["train"], self.columns)
+    if not classes:
+      found = {label for some in labels["train"] for label in np.unique(some.values).tolist()}
+      classes = {label: str(label) for label in _sorted(found)}
+    check_number_of_classes(self.name, tuple(classes.values()))
+    for split in labels:
+      _check_labels(labels[split], classes)
+    return classes
+
+  @functools.cached_property
+  def image_shape(self) -> tuple[int, int, int]:
+    """(H, W, C) of all pictures."""
+    height, width = self.image_size or self._survey.size()
+    return height, width, self.num_channels or self._survey.channels()
+
+  @functools.cached_property
+  def _survey(self) -> "survey.Survey":
+    rows = (row for split in self.files for row in self._rows(split))
+    return survey.Survey.of(map(survey.look, rows))
+
+  @functools.cached_property
+  def _for_test(self) -> "set[survey.Digest]":
+    """The pictures of train that are for the test, because there is no test split."""
+    chosen = survey.for_test(self._rows("train"))
+    if not chosen:
+      raise RunError(f"{self.root} has no two pictures of any class, of which one is for the test")
+    return chosen
+
+  def examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields pairs of an index and an example, in the order of the files.
 
     Args:
-      split: 'train' or 'test'.
-      shape: (H, W, C), which every picture must have, or None if any shape will do.
+      split: one of `splits`.
 
     Yields:
       (0, {'image': uint8 [H, W, C], 'label': int}), (1, ...), ...
 
     Raises:
-      RunError: a picture cannot be decoded or has another shape.
+      RunError: a picture cannot be decoded.
     """
-    for index, row in enumerate(self.format.rows(self.files[split], self.class_names)):
-      image = row.picture
-      if not isinstance(image, np.ndarray):
-        image = formats.decode_picture(image, row.where)
-      if shape not in (None, image.shape):
-        raise RunError(
-          f"{row.where} is {_size(image.shape)}, but the first one of train is {_size(shape)}, "
-          "height x width x channels; all pictures must be alike"
-        )
-      yield index, {"image": image, "label": row.label}
+    numbers = {label: number for number, label in enumerate(self.classes)}
+    for index, row in enumerate(self._of_split(split)):
+      image = pictures.shaped(formats.picture_of(row), *self.image_shape)
+      yield index, {"image": image, "label": numbers[row.label]}
+
+  def _of_split(self, split: str) -> Iterator[Row]:
+    if "test" in self.files or split == "validation":
+      return self._rows(split)
+    return (
+      row
+      for row in self._rows("train")
+      if (survey.digest(row) in self._for_test) == (split == "test")
+    )
+
+  def _rows(self, split: str) -> Iterator[Row]:
+    return self.format.rows(self.files[split], self.columns)
+
+  def _about_splits(self) -> Iterator[str]:
+    others = self.format.passed_over(self.root, self.files)
+    if others:
+      more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+      yield f"passed over, as no pictures: {listing(others[:_SHOWN])}{more}"
+    if "test" not in self.files:
+      total = self.format.total(self.files["train"], self.columns)
+      count = sum(1 for _ in self._of_split("test"))
+      yield (
+        f"the files have no test split, so {count:,} of {total:,} pictures are it; their content "
+        "decides which, so they are the same ones every time"
+      )
+
+  def _about_shapes(self) -> Iterator[str]:
+    height, width, channels = self.image_shape
+    shape = f"{height}x{width} pixels, {'grayscale' if channels == 1 else 'RGB'}"
+    if self.image_size and self.num_channels:
+      yield f"all pictures become {shape}, as config.data.image_size and config.data.channels say"
+      return
+    found = self._survey
+    total = found.sizes.total()
+    if set(found.sizes) != {(height, width)} or found.gray != (total if channels == 1 else 0):
+      yield (
+        f"{total:,} pictures of {len(found.sizes):,} sizes, {found.gray:,} of them grayscale, all "
+        f"become {shape}; config.data.image_size and config.data.channels choose others"
+      )
 
   def builder(self, folder: Path) -> "tfds.core.DatasetBuilder":
     """Returns a TFDS builder that reads the files when TFDS prepares the dataset."""
-    names, shape = list(self.class_names), self.image_shape
-    count = sum(self.format.count(self.files[split]) for split in SPLITS)
-    memory.check_fits(f"{self.name}, {count:,} images of {_size(shape)},", count * math.prod(shape))
+    names, shape = list(self.classes.values()), self.image_shape
+    count = sum(self.format.total(paths, self.columns) for paths in self.files.values())
+    memory.check_fits(
+      f"{self.name}, {count:,} images of {'x'.join(map(str, shape))},",
+      count * math.prod(shape),
+      "; choose a smaller --config.data.image_size, such as 64,64",
+    )
     return tfds.dataset_builders.AdhocBuilder(
       name=self.key,
       version=self.version,
       features=tfds.features.FeaturesDict(
         {"image": tfds.features.Image(shape=shape), "label": tfds.features.ClassLabel(names=names)}
       ),
-      split_datasets={split: self.examples(split, shape) for split in SPLITS},
+      split_datasets={split: self.examples(split) for split in self.splits},
       data_dir=folder,
       description=f"Made of {self.description}.",
     )
@@ -130,21 +201,26 @@ def name_of(folder: str | os.PathLike) -> str:
   return f"{Path(os.path.abspath(expand(folder))).name or 'root folder'} (own files)"
 
 
-def find(folder: str) -> FilesSource:
+def find(options: ConfigDict) -> FilesSource:
   """Returns the source that `config.data.files` names; reads no file.
 
+  Args:
+    options: the config's section `data`: `files`, `image_size`, `channels` and `columns`.
+
   Raises:
-    UsageError: `folder` is no folder, or does not hold train and test of exactly one format.
+    UsageError: `files` is no folder, or does not hold files of exactly one format, train among
+      them.
     RunError: the folder cannot be read.
   """
-  root = Path(os.path.abspath(expand(folder)))
+  root = Path(os.path.abspath(expand(options.files)))
   if not os.path.isdir(root):
-    raise UsageError(f"config.data.files is {folder!r}, which is not a folder")
+    raise UsageError(f"config.data.files is {options.files!r}, which is not a folder")
+  choices = (tuple(options.image_size), options.channels, options.columns)
   try:
     format_, files = _find_format(root)
-    _check_splits(root, format_, files)
+    _check_train(root, format_, files)
     _check_folder_names(root, files)
-    return FilesSource(root, format_, files, _key(root, format_, files))
+    return FilesSource(root, format_, files, _key(root, format_, files, choices), *choices)
   except OSError as error:
     raise RunError(
       f"config.data.files: {error.filename} cannot be read: {error.strerror}"
@@ -162,13 +238,32 @@ def _find_format(root: Path) -> tuple[formats.Format, Files]:
   return found[0]
 
 
-def _check_splits(root: Path, format_: formats.Format, files: Files) -> None:
-  for split, other in (SPLITS, SPLITS[::-1]):
-    if not files.get(split):
-      raise UsageError(
-        f"config.data.files: {root} has {format_.name} for {other}, but none for {split}; "
-        "a run needs both"
+def _check_train(root: Path, format_: formats.Format, files: Files) -> None:
+  if not files.get("train"):
+    raise UsageError(
+      f"config.data.files: {root} has {format_.name} for {listing(files)}, but none for train; "
+      "call what is to be trained on 'train'"
+    )
+
+
+def _check_labels(labels: list[formats.Labels], classes: dict[Label, str]) -> None:
+  """Raises a RunError that names the first example whose label is no class."""
+  for where, values in labels:
+    listed = values.tolist()
+    index = next((index for index, label in enumerate(listed) if label not in classes), None)
+    if index is not None:
+      shown = listing(map(str, [*classes][:_SHOWN])) + (", ..." if len(classes) > _SHOWN else "")
+      raise RunError(
+        f"{where} {index} has the label {listed[index]!r}, which is none of the "
+        f"{len(classes)} classes of train ({shown}); mend it or take it out of the data"
       )
+
+
+def _sorted(labels: set[Label]) -> list[Label]:
+  """Returns labels by number, if all are numbers or strings of decimal digits, else by name."""
+  if all(isinstance(label, int) or label.isdecimal() for label in labels):
+    return sorted(labels, key=lambda label: (int(label), str(label)))
+  return sorted(labels, key=str)
 
 
 def _check_folder_names(root: Path, files: Files) -> None:
@@ -182,22 +277,19 @@ def _check_folder_names(root: Path, files: Files) -> None:
       ) from error
 
 
-def _key(root: Path, format_: formats.Format, files: Files) -> str:
+def _key(root: Path, format_: formats.Format, files: Files, choices: tuple[Any, ...]) -> str:
   """Returns own_files_ROOT_STATE.
 
-  ROOT is a digest of the folder's path. STATE is a digest of the paths, sizes and times of all
-  files, which any change of a file changes.
+  ROOT is a digest of the folder's path and of the config's choices. STATE is a digest of the paths,
+  sizes and times of all files, which any change of a file changes.
   """
   state: list[Any] = [_VERSION, format_.name]
-  for split in SPLITS:
+  for split in files:
     for path in files[split]:
       found = path.stat()
       if not stat.S_ISREG(found.st_mode):  # A pipe, for one, would be waited for without end.
         raise RunError(f"{path} is not a file; move it away")
       state.append((split, str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns))
-  digests = (hashlib.sha256(repr(part).encode()).hexdigest()[:12] for part in (str(root), state))
-  return "_".join(("own_files", *digests))
-
-
-def _size(shape: tuple[int, ...]) -> str:
-  return "x".join(map(str, shape))
+  place = (str(root), *choices) if any(choices) else str(root)
+  digests = (hashlib.sha256(repr(part).encode()) for part in (place, state))
+  return "_".join(("own_files", *(one.hexdigest()[:12] for one in digests)))

@@ -1,7 +1,12 @@
 """IDX files, as MNIST was published: http://yann.lecun.com/exdb/mnist.
 
 A folder holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
-t10k-labels-idx1-ubyte. Each may end in .gz, and '.idx' may stand for '-idx'.
+t10k-labels-idx1-ubyte. Each may end in .gz, and '.idx' may stand for '-idx'. A prefix may come
+first, and 'test' may stand for 't10k', as in emnist-letters-test-images-idx3-ubyte.gz.
+
+EMNIST's files hold every image with rows and columns exchanged, which is undone here. A file
+emnist-letters-mapping.txt beside them has a line for each label: the label and the codes of its
+characters. Cohen et al., "EMNIST: an extension of MNIST to handwritten letters", 2017.
 """
 
 import contextlib
@@ -16,55 +21,85 @@ from pathlib import Path
 import numpy as np
 
 from mnist_mlp.data import memory
-from mnist_mlp.data.formats import SPLITS, Files, Format, Row, check_labels, visible
-from mnist_mlp.errors import RunError, UsageError
+from mnist_mlp.data.formats import Files, Format, Label, Labels, Row, visible
+from mnist_mlp.errors import RunError, UsageError, listing
 
-_NAME = re.compile(r"(train|t10k)-(images[-.]idx3|labels[-.]idx1)-ubyte(\.gz)?")
-_PREFIXES = {"train": "train", "test": "t10k"}
+_NAME = re.compile(r"(.+-)?(train|t10k|test)-(images[-.]idx3|labels[-.]idx1)-ubyte(\.gz)?")
+_TRANSPOSED = "emnist-"  # the beginning of the names of files whose images are transposed
 _UNSIGNED_BYTES = 0x800  # the type in a file's first four bytes, to which the rank is added
 _MOST_UNFOLDED = 1100  # bytes that gzip can make of one
 
 
 def _find(root: Path) -> Files:
-  """Returns [images, labels] for each split."""
+  """Returns [images, labels] for train and test; for EMNIST's train, the mapping besides."""
   found: dict[tuple[str, str], Path] = {}
+  prefixes = set()
   for path in visible(root):  # X comes before X.gz, and is preferred.
     match = _NAME.fullmatch(path.name)
     if match and path.is_file():  # Some archives unpack to a folder of the file's name.
-      found.setdefault((match[1], match[2][:6]), path)
-  files = {}
-  for split, prefix in _PREFIXES.items():
-    images, labels = found.get((prefix, "images")), found.get((prefix, "labels"))
-    if images and labels:
-      files[split] = [images, labels]
-    elif images or labels:
-      missing = f"{prefix}-images-idx3-ubyte" if labels else f"{prefix}-labels-idx1-ubyte"
-      raise UsageError(f"config.data.files: {root} lacks {missing}")
+      prefixes.add(match[1] or "")
+      found.setdefault(("train" if match[2] == "train" else "test", match[3][:6]), path)
+  if len(prefixes) > 1:
+    raise UsageError(
+      f"config.data.files: {root} holds IDX files of several data sets, "
+      f"{listing(repr(prefix) for prefix in sorted(prefixes))}; move one set to a folder of its own"
+    )
+  return _complete(root, found, "".join(prefixes)) if found else {}
+
+
+def _complete(root: Path, found: dict[tuple[str, str], Path], prefix: str) -> Files:
+  """Returns the files of both splits, or raises a UsageError that names one that is missing."""
+  test = prefix + ("test" if prefix.startswith(_TRANSPOSED) else "t10k")
+  files: Files = {}
+  for split, begin in (("train", prefix + "train"), ("test", test)):
+    for kind, rank in (("images", 3), ("labels", 1)):
+      if (split, kind) not in found:
+        raise UsageError(
+          f"config.data.files: {root} lacks {begin}-{kind}-idx{rank}-ubyte; copy it there"
+        )
+      files.setdefault(split, []).append(found[split, kind])
+  mapping = root / f"{prefix}mapping.txt"
+  if prefix.startswith(_TRANSPOSED) and mapping.is_file():
+    files["train"].append(mapping)
   return files
 
 
-def _class_names(files: Files) -> tuple[str, ...]:
-  labels = {}
-  for split in SPLITS:
-    images_path, labels_path = files[split]
-    images, numbers = _read(images_path, 3), _read(labels_path, 1)
-    if len(images) != len(numbers):
-      raise RunError(
-        f"{images_path} holds {len(images)} images, but {labels_path} {len(numbers)} labels"
-      )
-    labels[split] = [(f"{labels_path}: item", numbers)]
-  return check_labels(labels)
+def _labels(paths: list[Path], columns: str) -> list[Labels]:
+  del columns
+  images_path, labels_path = paths[:2]
+  images, numbers = _read(images_path, 3), _read(labels_path, 1)
+  if len(images) != len(numbers):
+    raise RunError(
+      f"{images_path} holds {len(images)} images, but {labels_path} {len(numbers)} labels"
+    )
+  return [Labels(f"{labels_path}: item", numbers)]
 
 
-def _rows(paths: list[Path], class_names: tuple[str, ...]) -> Iterator[Row]:
-  del class_names  # The files hold numbers.
-  images, labels = paths
-  pairs = zip(_read(images, 3), _read(labels, 1), strict=True)
-  for index, (image, label) in enumerate(pairs):
-    yield Row(f"{images}: image {index}", image[..., np.newaxis], int(label))
+def _class_names(paths: list[Path], columns: str) -> dict[Label, str]:
+  """Returns the first character of each label in EMNIST's mapping, if that is there."""
+  del columns
+  if len(paths) < 3:
+    return {}
+  path = paths[2]
+  try:
+    rows = [list(map(int, line.split())) for line in path.read_text("utf-8").splitlines()]
+    return {label: chr(code) for label, code, *_ in rows}
+  except (OSError, ValueError, OverflowError) as error:
+    raise RunError(f"{path} is not EMNIST's, or damaged: {error}; move it away") from error
 
 
-def _count(paths: list[Path]) -> int:
+def _rows(paths: list[Path], columns: str) -> Iterator[Row]:
+  del columns
+  path, labels = paths[:2]
+  images = _read(path, 3)
+  if path.name.startswith(_TRANSPOSED):
+    images = images.swapaxes(1, 2)
+  for index, (image, label) in enumerate(zip(images, _read(labels, 1), strict=True)):
+    yield Row(f"{path}: image {index}", image[..., np.newaxis], int(label))
+
+
+def _total(paths: list[Path], columns: str) -> int:
+  del columns
   with _opened(paths[0]) as file:
     return _shape(paths[0], file, 3)[0]
 
@@ -120,5 +155,11 @@ def _check_can_hold(path: Path, shape: tuple[int, ...]) -> None:
 
 
 FORMAT = Format(
-  "IDX files", "IDX files (train-images-idx3-ubyte, ...)", _find, _count, _class_names, _rows
+  "IDX files",
+  "IDX files (train-images-idx3-ubyte, ...)",
+  _find,
+  _total,
+  _labels,
+  _class_names,
+  _rows,
 )

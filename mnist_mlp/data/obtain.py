@@ -32,14 +32,14 @@ def obtain(source: Source, folder: Path, report: Report) -> Arrays:
     arrays = _read_cache(source, folder)
   if arrays is not None:
     report(f"data: {source.name} {arrays.version}, {arrays.origin}")
-    return arrays
+    return _remarked(arrays, report)
   with said_if_slow(report, f"data: reading what {source.name} consists of"):
     builder = source.builder(folder)
   origin = _announce(source, folder, builder, report)
   with cache.lock(folder, report) as obstacle:
     arrays = _read_cache(source, folder)  # The process that held the lock may have written it.
     if arrays is not None:
-      return arrays
+      return _remarked(arrays, report)
     if not is_prepared(builder):
       if obstacle:
         raise RunError(
@@ -47,7 +47,7 @@ def obtain(source: Source, folder: Path, report: Report) -> Arrays:
         )
       prepare(source, folder, Path(builder.data_dir))
       builder = source.builder(folder)
-    arrays = decode(source.name, builder)
+    arrays = decode(source.name, builder, source.splits)._replace(remarks=source.remarks)
     obstacle = obstacle or cache.write(source.key, folder, arrays, Path(builder.data_dir))
     if obstacle:
       report(
@@ -55,7 +55,13 @@ def obtain(source: Source, folder: Path, report: Report) -> Arrays:
       )
     else:
       arrays = _read_cache(source, folder) or arrays
-  return arrays._replace(origin=origin)
+  return _remarked(arrays._replace(origin=origin), report)
+
+
+def _remarked(arrays: Arrays, report: Report) -> Arrays:
+  for remark in arrays.remarks:
+    report(f"data: {remark}")
+  return arrays
 
 
 def _announce(

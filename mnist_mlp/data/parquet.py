@@ -1,15 +1,16 @@
 """Parquet files, as Hugging Face exports datasets of pictures.
 
-A folder holds files *.parquet, with 'train' or 'test' in the file's name or in the name of a sub
-folder. Column 'image' holds PNG or JPEG files, as bytes or as a struct with a field 'bytes'.
-Column 'label' holds integers.
+A folder holds files *.parquet, with the split in the file's name or in the name of a sub folder:
+train, validation or test. If no name tells a split, all are train. One column holds files of
+pictures, as bytes or as a struct with a field 'bytes', another one labels: integers or strings.
+Hugging Face's metadata, if they are there, name the classes of integers.
 """
 
 import contextlib
 import importlib.util
+import json
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,12 @@ import numpy as np
 from etils import epy
 
 from mnist_mlp.data import memory
-from mnist_mlp.data.formats import SPLITS, Files, Format, Row, check_labels
+from mnist_mlp.data.formats import Files, Format, Label, Labels, Row, is_meant, splits_named
 from mnist_mlp.errors import RunError, UsageError, listing
 
 with epy.lazy_imports():  # PyArrow is optional.
   import pyarrow.parquet
 
-_COLUMNS = ("image", "label")
-_SPLIT_NAME = re.compile(r"(?<![a-z])(train|test)(?:ing)?(?![a-z])")
 _BATCH = 100  # rows in memory
 _MOST_FOLDERS = 50_000  # in which files are looked for
 _LABEL_BYTES = 24  # of a label while it is checked: itself, and the sorted ones
@@ -32,19 +31,23 @@ _LABEL_BYTES = 24  # of a label while it is checked: itself, and the sorted ones
 
 def _find(root: Path) -> Files:
   files: Files = {}
-  for path in _parquet_files(root):
-    # The file's own name counts more than the names of its folders.
-    for part in reversed(path.relative_to(root).parts):
-      splits = set(_SPLIT_NAME.findall(part.lower()))
-      if splits:
-        break
+  named = {path: _splits_of(path.relative_to(root)) for path in _parquet_files(root)}
+  for path, splits in named.items():
+    if not any(named.values()):
+      splits = {"train"}
     if len(splits) != 1:
       raise UsageError(
-        f"config.data.files: whether {path} belongs to train or to test does not "
+        f"config.data.files: whether {path} belongs to train, validation or test does not "
         "show in its name; rename it or move it away"
       )
     files.setdefault(splits.pop(), []).append(path)
   return files
+
+
+def _splits_of(path: Path) -> set[str]:
+  """Returns the splits that a path tells: a file's own name before the names of its folders."""
+  found = (splits_named(part) for part in reversed(path.parts))
+  return next((splits for splits in found if splits), set())
 
 
 def _parquet_files(root: Path) -> list[Path]:
@@ -67,58 +70,74 @@ def _parquet_files(root: Path) -> list[Path]:
         f"config.data.files: {root} holds more than {_MOST_FOLDERS:,} folders; name the folder of "
         "the data itself"
       )
-    folders[:] = [name for name in folders if not name.startswith(".")]
-    parquet = [name for name in names if name.endswith(".parquet") and not name.startswith(".")]
+    folders[:] = filter(is_meant, folders)
+    parquet = [name for name in names if name.endswith(".parquet") and is_meant(name)]
     found += [path for name in parquet if (path := Path(place, name)).is_file()]
   return sorted(found, key=lambda path: str(path.relative_to(root)))
 
 
-def _count(paths: list[Path]) -> int:
+def _total(paths: list[Path], columns: str) -> int:
   total = 0
   for path in paths:
-    with _opened(path) as file:
+    with _opened(path, columns) as (file, _):
       total += file.metadata.num_rows
   return total
 
 
-def _class_names(files: Files) -> tuple[str, ...]:
-  labels = {
-    split: [(f"{path}: row", _read_labels(path)) for path in files[split]] for split in SPLITS
-  }
-  for split in SPLITS:
-    if not any(len(some) for _, some in labels[split]):
-      raise RunError(f"{files[split][0]} has no rows, nor has any other file of {split}")
-  return check_labels(labels)
+def _labels(paths: list[Path], columns: str) -> list[Labels]:
+  labels = [Labels(f"{path}: row", _read_labels(path, columns)) for path in paths]
+  if not any(len(some.values) for some in labels):
+    raise RunError(f"{paths[0]} has no rows, nor has any other file of the same split")
+  return labels
 
 
-def _rows(paths: list[Path], class_names: tuple[str, ...]) -> Iterator[Row]:
-  del class_names  # The files hold numbers.
+def _class_names(paths: list[Path], columns: str) -> dict[Label, str]:
+  """Returns the names that Hugging Face's metadata give the labels 0 to n - 1, if they do."""
+  with _opened(paths[0], columns) as (file, (_, label)):
+    return dict(enumerate(_features(file.schema_arrow).get(label, {}).get("names", [])))
+
+
+def _features(schema: "pyarrow.Schema") -> dict[str, Any]:
+  """Returns what Hugging Face's metadata say of the columns, by their names."""
+  with contextlib.suppress(ValueError, KeyError, AttributeError):
+    features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+  return {}
+
+
+def _rows(paths: list[Path], columns: str) -> Iterator[Row]:
   for path in paths:
-    with _opened(path) as file:
-      for index, (image, label) in enumerate(_image_label_pairs(file)):
+    with _opened(path, columns) as (file, names):
+      for index, (image, label) in enumerate(_pairs(file, names)):
         content = image.get("bytes") if isinstance(image, dict) else image
         if content is None:
-          raise RunError(f"{path}: row {index} has no image: it is null")
+          raise RunError(f"{path}: row {index} has no picture: it is null; take the row out")
         yield Row(f"{path}: the picture of row {index}", content, label)
 
 
-def _image_label_pairs(file: "pyarrow.parquet.ParquetFile") -> Iterator[tuple[Any, int]]:
-  for batch in file.iter_batches(_BATCH, columns=list(_COLUMNS)):
-    yield from zip(*(batch[key].to_pylist() for key in _COLUMNS), strict=True)
+def _pairs(
+  file: "pyarrow.parquet.ParquetFile", names: tuple[str, str]
+) -> Iterator[tuple[Any, Label]]:
+  for batch in file.iter_batches(_BATCH, columns=list(names)):
+    yield from zip(*(batch[name].to_pylist() for name in names), strict=True)
 
 
-def _read_labels(path: Path) -> np.ndarray:
-  with _opened(path) as file:
-    labels = file.read(["label"])["label"]
+def _read_labels(path: Path, columns: str) -> np.ndarray:
+  with _opened(path, columns) as (file, (_, name)):
+    labels = file.read([name])[name]
     if labels.null_count:
       index = int(labels.is_null().to_numpy().argmax())
-      raise RunError(f"{path}: row {index} has no label: it is null")
-    return labels.to_numpy()
+      raise RunError(f"{path}: row {index} has no label: it is null; take the row out")
+    if pyarrow.types.is_integer(labels.type):
+      return labels.to_numpy()
+    return np.array(labels.to_pylist(), np.str_)
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> "Iterator[pyarrow.parquet.ParquetFile]":
-  """Opens a file, once it is clear that both columns have the right types.
+def _opened(
+  path: Path, columns: str
+) -> "Iterator[tuple[pyarrow.parquet.ParquetFile, tuple[str, str]]]":
+  """Opens a file; yields it and the names of its columns of pictures and of labels.
 
   Raises:
     RunError: PyArrow is missing, or the file cannot be read, now or within the `with` block.
@@ -130,12 +149,13 @@ def _opened(path: Path) -> "Iterator[pyarrow.parquet.ParquetFile]":
     )
   try:
     with pyarrow.parquet.ParquetFile(path) as file:
-      _check_schema(path, file.schema_arrow)
+      names = _columns(path, file.schema_arrow, columns)
       _check_memory(path, file.metadata)
-      yield file
+      yield file, names
   except (OSError, pyarrow.ArrowException) as error:
     raise RunError(
-      f"{path} is not a Parquet file, or is damaged: {str(error).splitlines()[0]}"
+      f"{path} is not a Parquet file, or is damaged: {str(error).splitlines()[0]}; replace it or "
+      "move it away"
     ) from error
 
 
@@ -147,25 +167,58 @@ def _check_memory(path: Path, metadata: "pyarrow.parquet.FileMetaData") -> None:
     memory.check_fits(f"{path}: row group {index}", group.total_byte_size)
 
 
-def _check_schema(path: Path, schema: "pyarrow.Schema") -> None:
+def _columns(path: Path, schema: "pyarrow.Schema", columns: str) -> tuple[str, str]:
+  """Returns the names of the columns of pictures and of labels.
+
+  Args:
+    path: the file, for messages.
+    schema: its own.
+    columns: both names, 'img,fine_label', or '' if names and types must tell.
+  """
+  wanted = [name.strip() for name in columns.split(",")] if columns else ["", ""]
+  image = _column(schema, wanted[0], "image", _holds_pictures)
+  label = _column(schema, wanted[1], "label", _holds_labels)
+  for name, asked, kind in (
+    (image, wanted[0], "pictures, as bytes"),
+    (label, wanted[1], "labels, as integers or strings"),
+  ):
+    if not name:
+      wrong = f"column {asked!r} does not hold" if asked else "it does not show which column holds"
+      has = listing(f"{field.name!r} ({field.type})" for field in schema)
+      raise RunError(
+        f"{path}: {wrong} {kind}; there are {has}; name both columns, as in "
+        "--config.data.columns=image,label"
+      )
+  return image, label
+
+
+def _column(
+  schema: "pyarrow.Schema", wanted: str, usual: str, holds: Callable[["pyarrow.DataType"], bool]
+) -> str:
+  """Returns the name of the column that is meant; '' if none is, or if several may be."""
+  fitting = [field.name for field in schema if holds(field.type)]
+  if wanted or usual in schema.names:
+    return next((name for name in fitting if name == (wanted or usual)), "")
+  features = _features(schema)
+  classes = [name for name in fitting if features.get(name, {}).get("_type") == "ClassLabel"]
+  return next((names[0] for names in (classes, fitting) if len(names) == 1), "")
+
+
+def _holds_pictures(kind: "pyarrow.DataType") -> bool:
   types = pyarrow.types
-  missing = set(_COLUMNS) - set(schema.names)
-  if missing:
-    raise RunError(
-      f"{path} has no column {listing(map(repr, sorted(missing)))}, only "
-      f"{listing(map(repr, schema.names))}"
-    )
-  image, label = (schema.field(key).type for key in _COLUMNS)
-  if not types.is_integer(label):
-    raise RunError(f"{path}: column 'label' is of type {label}, but must be of integers")
-  content = image
-  if types.is_struct(image) and image.get_field_index("bytes") >= 0:
-    content = image.field("bytes").type
-  if not any(is_kind(content) for is_kind in (types.is_binary, types.is_large_binary)):
-    raise RunError(
-      f"{path}: column 'image' is of type {image}, but must be binary, or a struct "
-      "with a binary field 'bytes'"
-    )
+  if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+    kind = kind.field("bytes").type
+  return types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
 
 
-FORMAT = Format("Parquet files", "Parquet files (*.parquet)", _find, _count, _class_names, _rows)
+def _holds_labels(kind: "pyarrow.DataType") -> bool:
+  types = pyarrow.types
+  if types.is_dictionary(kind):
+    kind = kind.value_type
+  strings = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+  return types.is_integer(kind) or strings
+
+
+FORMAT = Format(
+  "Parquet files", "Parquet files (*.parquet)", _find, _total, _labels, _class_names, _rows
+)

@@ -27,16 +27,15 @@ FORMATS = (
 MOST_BYTES = 300_000_000  # of a file; about three bytes for each of the most pixels below
 MOST_PIXELS = 89_478_485  # the number beyond which Pillow warns of a decompression bomb
 
-# How `shaped` brings pictures to a size, as dataset.json names it.
-SHAPING = "whole picture, bicubic, on the median colour of its edges, transparency on white"
-
 _MODES = {1: "L", 3: "RGB"}  # Pillow's mode of pictures with so many channels
 _GRAY = 2  # levels of 255 between a gray pixel's channels at most: WebP leaves one
+
 _HEIF_SUFFIXES = (".heic", ".heif")
 _SUFFIXES = (
   ".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
   ".tga", ".tif", ".tiff", ".webp",
 )  # fmt: skip
+ALL_SUFFIXES = _SUFFIXES + _HEIF_SUFFIXES  # in lower case, whether or not this machine reads them
 
 
 def suffixes() -> tuple[str, ...]:
@@ -134,7 +133,7 @@ def plain(image: Image.Image, name: str) -> Image.Image:
 def _is_gray(image: Image.Image) -> bool:
   red, green, blue = image.split()
   differences = (ImageChops.difference(red, green), ImageChops.difference(green, blue))
-  return all(difference.getextrema()[1] <= _GRAY for difference in differences)
+  return all(np.asarray(difference).max() <= _GRAY for difference in differences)
 
 
 @contextlib.contextmanager

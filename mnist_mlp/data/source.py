@@ -67,13 +67,24 @@ class Source(Protocol):
     """
 
   @property
+  def splits(self) -> tuple[str, ...]:
+    """The splits to use: 'train' and 'test', and 'validation' if that is not a part of train."""
+
+  @property
+  def remarks(self) -> tuple[str, ...]:
+    """Lines that every start shows: what a user has to know of how the examples came about.
+
+    `obtain` asks for them when it decodes the examples.
+    """
+
+  @property
   def manual_dir(self) -> str:
     """The folder with original files that TFDS would download otherwise; '' if there is none."""
 
   def builder(self, folder: Path) -> "tfds.core.DatasetBuilder":
     """Returns the TFDS builder whose prepared files lie, or will lie, in a data folder.
 
-    Uses no network. The builder has the splits 'train' and 'test'. Its examples hold a uint8
+    Uses no network. The builder has the splits of `splits`. Its examples hold a uint8
     image of one fixed size and a ClassLabel.
 
     Raises:

@@ -23,6 +23,8 @@ class TfdsSource:
 
   name: str  # 'mnist', 'emnist/digits'
   manual_dir: str = ""
+  splits: tuple[str, ...] = ("train", "test")
+  remarks: tuple[str, ...] = ()
 
   @property
   def key(self) -> str:

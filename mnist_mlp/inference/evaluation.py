@@ -109,7 +109,7 @@ def _check_held_out(net: Net | Committee) -> None:
 
 
 def _own_data(net: Net | Committee, report: Report) -> data.Dataset:
-  dataset = data.load(net.config.data, report=report, only=net.facts["name"])
+  dataset = data.load(net.config.data, report=report, only=net.facts)
   check_same_data(net.folder, dataset)
   return dataset
 

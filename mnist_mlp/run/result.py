@@ -80,6 +80,7 @@ def result_of(run: Run, ending: Ending) -> dict[str, Any]:
   return {
     "dataset": run.dataset.describe(),
     "origin": run.folder.read_json("origin.json"),
+    "batch_size": run.config.batch_size,
     "steps": timetable.total_steps,
     "epochs": timetable.total_steps / timetable.steps_per_epoch,
     "weights": ending.weights,

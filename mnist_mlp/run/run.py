@@ -23,7 +23,7 @@ _MOST_STEPS = 2**31 - 1  # as an int32 counts them
 class Run:
   """A config, the data that it is trained on, and the folder for what comes of it."""
 
-  config: ConfigDict
+  config: ConfigDict  # with the batch that is used, see `fitted`; config.json has the one asked for
   dataset: data.Dataset
   folder: Workdir
   console: Console
@@ -74,12 +74,38 @@ def open_run(config: ConfigDict, folder: Workdir, console: Console) -> Run:
     RunError: the data cannot be had, or are not those on which the run was started.
   """
   held = folder.read_json("dataset.json")
-  dataset = data.load(config.data, report=console.line, only=held["name"] if held else None)
+  dataset = data.load(config.data, report=console.line, only=held)
   check_same_data(folder, dataset)
-  timetable = Timetable.of(config, check_sizes(config, dataset))
+  used, shrunk = fitted(config, dataset)
+  if shrunk:
+    console.line(shrunk)
+  timetable = Timetable.of(used, check_sizes(used, dataset))
   folder.keep_config(config)  # First: the other files in the folder belong to this config.
   folder.write_json("dataset.json", dataset.describe())
-  return Run(config, dataset, folder, console, timetable, environment.describe())
+  return Run(used, dataset, folder, console, timetable, environment.describe())
+
+
+def fitted(
+  config: ConfigDict, dataset: data.Dataset, devices: int | None = None
+) -> tuple[ConfigDict, str]:
+  """Returns a config whose batch is no larger than the training data, and a line if it shrank.
+
+  Args:
+    config: is not changed.
+    dataset: what it is trained on.
+    devices: how many share each batch; by default all.
+  """
+  examples = dataset.train.num_examples
+  devices = jax.device_count() if devices is None else devices
+  most = examples // devices * devices
+  if config.batch_size <= examples or not most:
+    return config, ""
+  used = config.copy_and_resolve_references()
+  used.batch_size = most
+  return used, (
+    f"config.batch_size is {config.batch_size}, but {dataset.name} has {examples:,} training "
+    f"examples: batches of {most:,} are used"
+  )
 
 
 def spec_of(config: ConfigDict, dataset: data.Dataset) -> DataSpec:

@@ -18,7 +18,7 @@ from mnist_mlp.core.spec import Examples
 from mnist_mlp.core.state import TrainState, initializer, num_weights, snapshot
 from mnist_mlp.core.traced import HYPERPARAMETERS, SCALARS, Traced, traced
 from mnist_mlp.run.loop import Timetable
-from mnist_mlp.run.run import check_sizes, spec_of
+from mnist_mlp.run.run import check_sizes, fitted, spec_of
 from mnist_mlp.sweeps import stacked
 
 # Fields whose values a compiled program takes as arguments.
@@ -63,6 +63,7 @@ class Group:
 
   def __init__(self, config: ConfigDict, dataset: data.Dataset):
     """Takes the config of any of its runs; raises a UsageError if it does not fit the data."""
+    config, self.shrunk = fitted(config, dataset, devices=1)  # a line if the batch shrank
     self.config = canonical(config)
     self.static = FrozenConfigDict(self.config)
     self.dataset = dataset

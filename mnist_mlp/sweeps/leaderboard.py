@@ -54,6 +54,7 @@ def _row(member: Member, fields: Sequence[str]) -> Row:
   status, result = member.status(), member.folder.result()
   epoch, validation = _reached(member, result)
   flat = config_lib.flatten(member.config)
+  flat["batch_size"] = (result or {}).get("batch_size", flat["batch_size"])  # It may have shrunk.
   return {
     "point": member.point.index,
     "name": member.name,

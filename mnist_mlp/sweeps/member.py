@@ -14,7 +14,7 @@ from mnist_mlp.core.metrics import TrainMetrics
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import Console
 from mnist_mlp.run.memory import fetch
-from mnist_mlp.run.run import Run
+from mnist_mlp.run.run import Run, fitted
 from mnist_mlp.run.workdir import Workdir
 from mnist_mlp.sweeps import stacked
 from mnist_mlp.sweeps.group import Group
@@ -44,7 +44,7 @@ class Member:
   def run(self, group: Group, environment: dict[str, Any]) -> Run:
     """Returns the member as a Run with a quiet console: all members would print at once."""
     return Run(
-      config=self.config,
+      config=fitted(self.config, group.dataset, devices=1)[0],
       dataset=group.dataset,
       folder=self.folder,
       console=Console(quiet=True),

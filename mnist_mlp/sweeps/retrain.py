@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,8 +16,10 @@ from mnist_mlp.run.workdir import Workdir
 def on_all_data(config: ConfigDict) -> ConfigDict:
   """Returns the config of a run with its validation split added to the training data."""
   c = copy.deepcopy(config)
-  if c.optimizer.name == "lbfgs":  # Its batch is all of train.
-    c.batch_size += c.data.validation_examples
+  held_out = c.data.validation_examples
+  if c.optimizer.name == "lbfgs" and held_out:  # Its batch is all of train. A larger one shrinks.
+    share = c.batch_size * held_out / (1 - held_out) + 1 if held_out < 1 else held_out
+    c.batch_size += math.ceil(share)
   c.data.validation_examples = 0
   return c
 

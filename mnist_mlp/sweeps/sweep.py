@@ -62,10 +62,12 @@ class Sweep:
     key = group_key(member.config)
     if key not in self._groups:
       try:
-        self._groups[key] = Group(member.config, self._dataset(member))
+        self._groups[key] = group = Group(member.config, self._dataset(member))
       except UsageError as error:
         point = f"point {member.point.index} of the sweep, {member.point.overrides!r}"
         raise UsageError(f"{point}: {error}") from error
+      if group.shrunk:
+        self.console.line(group.shrunk)
     return self._groups[key]
 
   def make_room_for(self, group: Group) -> None:
@@ -79,8 +81,7 @@ class Sweep:
     key = _data_key(member)
     if key not in self._datasets:
       held = self._data_of(key)
-      only = held["name"] if held else None
-      self._datasets[key] = data.load(member.config.data, report=self.console.line, only=only)
+      self._datasets[key] = data.load(member.config.data, report=self.console.line, only=held)
     return self._datasets[key]
 
   def _data_of(self, key: str) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from mnist_mlp.run.result import Ending, Logits, result_of
 from mnist_mlp.run.resuming import start_rows
 from mnist_mlp.run.run import Run
 from mnist_mlp.sweeps import stacked
-from mnist_mlp.sweeps.member import DIVERGED, save
+from mnist_mlp.sweeps.member import DIVERGED, Member, save
 from mnist_mlp.sweeps.population import Manner, Population
 
 _SMALLER = "lower --max_members, config.batch_size, config.eval_batch_size or config.model.features"
@@ -71,7 +71,7 @@ class _Training:
     """Trains up to a step; at the last one, tests and finishes the members."""
     try:
       for row, run in self._runs.items():
-        self._reporters[row] = self._open(run, self._population.members[row].name)
+        self._reporters[row] = self._open(run, self._population.members[row])
       self._loop(until)
       if self._reporters and until == self._group.timetable.total_steps:
         self._finish()
@@ -79,10 +79,10 @@ class _Training:
       for reporter in self._reporters.values():
         reporter.close(None)
 
-  def _open(self, run: Run, name: str) -> Reporter:
-    run.folder.keep_config(run.config)
+  def _open(self, run: Run, member: Member) -> Reporter:
+    run.folder.keep_config(member.config)
     run.folder.write_json("dataset.json", run.dataset.describe())
-    start_rows(run, self._step, self._saved_rows[name])
+    start_rows(run, self._step, self._saved_rows[member.name])
     run.folder.write_json("environment.json", run.environment)
     reporter = Reporter(run, self._step, pictures=False)
     reporter.introduction(self._group.member.params)

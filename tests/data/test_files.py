@@ -40,7 +40,7 @@ WRITERS = [write_idx, write_idx_dotted, write_parquet, write_parquet_in_folders,
 def test_every_format_is_read(tmp_path, write):
   write(tmp_path / "mine")
   dataset, said = load(tmp_path / "mine", tmp_path / "data")
-  assert "preparing mine (own files) 1.0.1, once" in said
+  assert "preparing mine (own files) 1.1.0, once" in said
   assert str(tmp_path / "mine") in dataset.source
   assert (dataset.name, dataset.stand_in_for) == ("mine (own files)", "")
   assert dataset.class_names == tuple("0123456789") and dataset.image_shape == (8, 10, 1)
@@ -124,17 +124,23 @@ def bound_socket(path):
 
 BAD_FOLDERS = [
   (write_idx, remove("*"), "{root} holds neither IDX files .* nor Parquet .* nor folders of"),
-  (write_idx, remove("t10k*"), "{root} has IDX files for train, but none for test; a run needs"),
+  (write_idx, remove("t10k*"), "{root} lacks t10k-images-idx3-ubyte; copy it there"),
   (write_idx, remove("t10k-l*"), "{root} lacks t10k-labels-idx1-ubyte"),
   (write_idx, remove("train-i*"), "{root} lacks train-images-idx3-ubyte"),
-  (write_parquet, put("valid.parquet", b""), "whether {root}/valid.parquet belongs to train or"),
+  (write_idx, put("emnist-letters-test-labels-idx1-ubyte", b""), "of several data sets, '', 'em"),
+  (write_parquet, put("rest.parquet", b""), "whether {root}/rest.parquet belongs to train, valid"),
   (write_parquet, put("test_train.parquet", b""), "whether {root}/test_train.parquet belongs"),
   (write_parquet, remove("data/train*"), "{root} has Parquet files for test, but none for train"),
-  (write_pictures, put("x.parquet", b""), "whether {root}/x.parquet belongs to train or to test"),
+  (write_pictures, put("x.parquet", b""), "{root} holds Parquet files as well as pictures; move"),
   (write_pictures, put("train.parquet", b""), "{root} holds Parquet files as well as pictures"),
-  (write_pictures, remove("test"), "{root} has pictures for train, but none for test"),
+  (write_pictures, remove("train"), "{root} has pictures for test, but none for train; call what"),
+  (
+    write_pictures,
+    put("Training/3/a.png", b""),
+    "{root}/Training and {root}/train are both of the split 'train'; move one",
+  ),
   (write_pictures, put("train/a.png", b""), "{root}/train/a.png is not in the folder of a class"),
-  (write_pictures, remove("test/4/*"), "the folder of a class, {root}/test/4, is empty"),
+  (write_pictures, remove("test/4/*"), "the folder of a class, {root}/test/4, holds no pictures"),
 ]
 
 

@@ -14,18 +14,18 @@ from own_files import (
   load,
   put,
   rewrite,
+  source,
   write_idx,
   write_idx_dotted,
 )
 
-from mnist_mlp.data import files
 from mnist_mlp.errors import RunError
 
 
 def test_a_plain_file_counts_more_than_a_compressed_one(tmp_path):
   write_idx_dotted(tmp_path / "mine")
   (tmp_path / "mine" / "train-labels.idx1-ubyte.gz").write_bytes(b"not looked at")
-  assert len(list(files.find(str(tmp_path / "mine")).examples("train", None))) == 120
+  assert len(list(source(tmp_path / "mine").examples("train"))) == 120
 
 
 BAD_FILES = [
@@ -71,18 +71,8 @@ BAD_FILES = [
   ),
   (
     write_idx,
-    put("t10k-images-idx3-ubyte.gz", gzip.compress(idx(np.zeros((40, 9, 8))))),
-    "t10k-images-idx3-ubyte.gz: image 0 is 9x8x1, but the first one of train is 8x10x1",
-  ),
-  (
-    write_idx,
-    rewrite("train-labels-idx1-ubyte.gz", lambda c: c[:11] + b"\x17" + c[12:]),
-    "train-labels-idx1-ubyte.gz: item 3 has label 23, but the 11 different labels of train must",
-  ),
-  (
-    write_idx,
     rewrite("t10k-labels-idx1-ubyte.gz", lambda c: c[:-1] + b"\x0a"),
-    "t10k-labels-idx1-ubyte.gz: item 39 has label 10, which train has not; .* 0 to 9",
+    "t10k-labels-idx1-ubyte.gz: item 39 has the label 10, which is none of the 10 classes of",
   ),
 ]
 
@@ -139,10 +129,11 @@ def test_a_file_is_not_unfolded_beyond_what_its_header_announces(tmp_path):
 
 
 def test_mnists_original_files_are_read_as_they_are(mnist_files):
-  source = files.find(str(mnist_files))
-  assert source.class_names == tuple("0123456789") and source.image_shape == (28, 28, 1)
+  found = source(mnist_files)
+  assert tuple(found.classes.values()) == tuple("0123456789")
+  assert found.image_shape == (28, 28, 1)
   for split, size, first in (("train", 60_000, [5, 0, 4]), ("test", 10_000, [7, 2, 1])):
-    labels = [example["label"] for _, example in source.examples(split, (28, 28, 1))]
+    labels = [example["label"] for _, example in found.examples(split)]
     assert len(labels) == size and labels[:3] == first
 
 

@@ -14,6 +14,8 @@ class Greys:
   name: str = "greys"
   key: str = "greys"
   version: str = "1.0.0"
+  splits: tuple[str, ...] = ("train", "test")
+  remarks: tuple[str, ...] = ("greys are made up",)
   manual_dir: str = ""
 
   def builder(self, folder):
@@ -51,7 +53,9 @@ def test_a_new_source_is_a_class_with_the_members_of_the_protocol(tmp_path):
       assert (split.images == split.labels[:, None, None, None]).all()
   assert [line.partition(", ")[0] for line in lines] == [
     "data: preparing greys 1.0.0",
+    "data: greys are made up",
     "data: greys 1.0.0",
+    "data: greys are made up",
   ]
   assert "greys_of_yesterday" not in listing_of(tmp_path)
 

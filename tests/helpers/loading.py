@@ -25,7 +25,9 @@ def options(**changes):
 def load(data_dir, only=None, **changes):
   """Returns the dataset and all that was reported."""
   lines = []
-  dataset = data.load(options(data_dir=data_dir, **changes), report=lines.append, only=only)
+  section = options(data_dir=data_dir, **changes)
+  only = {"name": only} if isinstance(only, str) else only
+  dataset = data.load(section, report=lines.append, only=only)
   return dataset, "\n".join(lines)
 
 

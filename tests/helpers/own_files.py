@@ -15,6 +15,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from mnist_mlp import config, data
+from mnist_mlp.data import files
 
 TRAIN, TEST = slice(0, 120), slice(120, 160)
 
@@ -26,11 +27,22 @@ def examples(split):
   return images.astype(np.uint8), source.target[split]
 
 
+def options(root, **changes):
+  section = config.default().data
+  section.update(files=str(root), **{"validation_examples": 0, **changes})
+  return section
+
+
+def source(root, **changes):
+  """Returns the source that a folder is, not yet prepared."""
+  return files.find(options(root, **changes))
+
+
 def load(root, data_dir, **changes):
   """Returns the dataset and all that was reported."""
-  options, lines = config.default().data, []
-  options.update(files=str(root), data_dir=str(data_dir), **{"validation_examples": 0, **changes})
-  return data.load(options, report=lines.append), "\n".join(lines)
+  lines = []
+  section = options(root, data_dir=str(data_dir), **changes)
+  return data.load(section, report=lines.append), "\n".join(lines)
 
 
 def pairs(images, labels):

@@ -63,6 +63,7 @@ def test_the_result_says_what_was_trained_and_what_came_of_it(tmp_path):
   assert list(result) == [
     "dataset",
     "origin",
+    "batch_size",
     "steps",
     "epochs",
     "weights",

@@ -11,7 +11,7 @@ import small_run
 from mnist_mlp.config import Length
 from mnist_mlp.errors import RunError, UsageError
 from mnist_mlp.run.loop import Timetable
-from mnist_mlp.run.run import check_same_data, check_sizes, open_run, spec_of
+from mnist_mlp.run.run import check_same_data, check_sizes, fitted, open_run, spec_of
 from mnist_mlp.run.workdir import Workdir
 
 
@@ -48,6 +48,15 @@ def test_sizes_that_fit_give_the_length_of_the_run():
 def test_sizes_that_do_not_fit_are_refused(changes, message):
   with pytest.raises(UsageError, match=message):
     check_sizes(small.config_of(**changes), small.dataset())
+
+
+@pytest.mark.parametrize(("asked", "devices", "used"), [(96, 1, 96), (97, 1, 96), (500, 5, 95)])
+def test_a_batch_larger_than_the_data_shrinks(asked, devices, used):
+  c = small.config_of(batch_size=asked)
+  got, line = fitted(c, small.dataset(), devices)
+  assert (got.batch_size, c.batch_size) == (used, asked)
+  assert check_sizes(got, small.dataset(), devices) == Length(1, 5)
+  assert (f"batches of {used} are used" in line) == (asked != used)
 
 
 def test_pixel_statistics_are_computed_only_where_the_net_needs_them():

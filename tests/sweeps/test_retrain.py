@@ -77,8 +77,10 @@ def test_the_winner_by_lbfgs_gets_the_full_batch_of_all_training_data():
   c = config.default()
   c.batch_size, c.data.validation_examples, c.optimizer.name = 1597, 200, "lbfgs"
   all_data = retrain.on_all_data(c)
-  changes = "config.batch_size: 1597 -> 1797, config.data.validation_examples: 200 -> 0"
+  changes = "config.batch_size: 1597 -> 1797, config.data.validation_examples: 200.0 -> 0.0"
   assert config.differences(c, all_data) == changes
+  c.batch_size, c.data.validation_examples = 1234, 0.3  # A larger batch than all shrinks.
+  assert 0 <= retrain.on_all_data(c).batch_size - 1234 / 0.7 < 2
 
 
 def test_a_winner_of_another_config_keeps_its_folder(tmp_path):

@@ -1,0 +1,86 @@
+"""What the user's own pictures are like: their sizes, their colours, and which are for the test."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from mnist_mlp.data.formats import Label, Row, picture_of
+
+_TEST_SHARE = 0.2  # of the pictures, where the files have no test split
+_LONGEST = 128  # pixels, a side of pictures that have to be resized anyway
+
+Digest = bytes
+
+
+def look(row: Row) -> tuple[tuple[int, int], bool]:
+  """Returns the (height, width) of a row's picture, and whether it is grayscale."""
+  picture = picture_of(row)
+  return (picture.height, picture.width), picture.mode == "L"
+
+
+class Survey(NamedTuple):
+  """What some pictures are like."""
+
+  sizes: Counter[tuple[int, int]]  # how many have each (height, width), in pixels
+  gray: int  # how many are grayscale, whatever mode their files have
+
+  @classmethod
+  def of(cls, found: Iterable[tuple[tuple[int, int], bool]]) -> "Survey":
+    """Makes a survey of each picture's (height, width), and whether it is grayscale."""
+    counts = Counter(found)
+    sizes: Counter[tuple[int, int]] = Counter()
+    for (size, _), count in counts.items():
+      sizes[size] += count
+    return cls(sizes, sum(count for (_, gray), count in counts.items() if gray))
+
+  def size(self) -> tuple[int, int]:
+    """Returns the (height, width) that fits the pictures best.
+
+    That is the one that all have, or more than half, else the medians of the sides. Unless all have
+    it, it is reduced to at most 128 pixels a side.
+    """
+    (size, count), total = self.sizes.most_common(1)[0], self.sizes.total()
+    if count == total:
+      return size
+    if 2 * count <= total:
+      sides = np.repeat(list(self.sizes), list(self.sizes.values()), axis=0)
+      size = tuple(np.median(sides, axis=0))
+    height, width = (max(1, round(side * min(1, _LONGEST / max(size)))) for side in size)
+    return height, width
+
+  def channels(self) -> int:
+    """Returns 1 if at least half of the pictures are grayscale, else 3."""
+    return 1 if 2 * self.gray >= self.sizes.total() else 3
+
+
+def digest(row: Row) -> Digest:
+  """Returns the SHA-256 of a picture as its file holds it."""
+  content = row.picture
+  return hashlib.sha256(content if isinstance(content, bytes) else content.tobytes()).digest()
+
+
+def for_test(rows: Iterable[Row]) -> set[Digest]:
+  """Returns the digests of the pictures that are for the test, about a fifth of all.
+
+  The content of a picture decides: not its name, its class, or the other pictures. Hence equal ones
+  go together, and each stays where it is when others come. The exceptions are tiny sets: a class
+  keeps one picture for training, and the test gets one if any class has two.
+  """
+  by_class: dict[Label, set[Digest]] = {}
+  for row in rows:
+    by_class.setdefault(row.label, set()).add(digest(row))
+  every = set().union(*by_class.values())
+  chosen = {one for one in every if _place(one) < _TEST_SHARE}
+  for some in by_class.values():
+    if some <= chosen:
+      chosen.remove(max(some))
+  others = every - {max(some) for some in by_class.values()}
+  return chosen or set(sorted(others)[:1])
+
+
+def _place(one: Digest) -> float:
+  """Returns where a digest lies between the smallest one, 0, and the largest one, 1."""
+  return int.from_bytes(one[:8], "big") / 2**64

@@ -1,18 +1,21 @@
 """Says how good a run's net is: python -m mnist_mlp.evaluate --workdir=RUN [--split=test].
 
 Accuracy, loss, precision and recall of each class, confusions, calibration and the worst mistakes,
-as text or JSON; the same and the figures are written to RUN/evaluation/DATASET-SPLIT/. Several
---workdir make a committee, which averages what their nets say.
+as text or JSON; the same and the figures are written to RUN/evaluation/DATASET-SPLIT/, or to --out.
+Several --workdir make a committee, which averages what their nets say.
 """
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import flags
 from etils import epy
 
+from mnist_mlp import paths
 from mnist_mlp.errors import UsageError, did_you_mean, listing
 from mnist_mlp.run import cli
 
@@ -46,6 +49,9 @@ def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
     values,
   )
   flags.DEFINE_bool("json", False, "print JSON instead of text", values)
+  flags.DEFINE_string(
+    "out", None, "folder for the report and the figures, by default in that of the run", values
+  )
 
 
 def main(line: cli.CommandLine) -> None:
@@ -56,14 +62,26 @@ def main(line: cli.CommandLine) -> None:
   if split not in _SPLITS:
     choices = listing(_SPLITS) + did_you_mean(split, _SPLITS)
     raise UsageError(f"--split is {split!r}, which is not one of {choices}")
+  out = _out(line.flags.out)
   environment.use_compilation_cache()
   net = inference.load_nets(workdirs, best=best)
   to_stderr = functools.partial(print, file=sys.stderr)
   evaluation = inference.evaluate(net, split, line.flags.dataset, to_stderr)
   numbers = inference.measure(evaluation)
   print(json.dumps(numbers, indent=2) if line.flags.json else report.to_text(numbers))
-  folder = report.write(evaluation, numbers, best=best)
+  folder = out or report.folder_of(evaluation, best=best)
+  report.write(evaluation, numbers, folder)
   print(f"figures and this report: {folder}", file=sys.stderr)
+
+
+def _out(given: str | None) -> Path | None:
+  """Returns the folder that --out names, if it was given; raises a UsageError if it cannot be."""
+  if given is None:
+    return None
+  folder = paths.expand(given)
+  if not given or (os.path.lexists(folder) and not os.path.isdir(folder)):
+    raise UsageError(f"--out is {given!r}, but must be the name of a folder, which may be new")
+  return folder
 
 
 if __name__ == "__main__":

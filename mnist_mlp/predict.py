@@ -1,30 +1,33 @@
-"""Says which digit a picture shows: python -m mnist_mlp.predict --workdir=RUN PICTURE|FOLDER|- ...
+"""Says what a picture shows: python -m mnist_mlp.predict --workdir=RUN PICTURE|FOLDER|- ...
 
-Any picture will do: dark on light or light on dark, drawn, scanned or photographed; '-' is a
-picture from standard input. With --several, a picture holds rows of digits, or digits in boxes.
+'-' is a picture from standard input. What the net was trained on decides what it sees. For a net of
+pen strokes, such as MNIST's, any picture of a digit will do: dark on light or light on dark, drawn,
+scanned or photographed; with --several, of rows of digits, or of digits in boxes. Any other net
+gets the whole picture, resized as training resizes own files.
 A file that cannot be read gets a line on standard error, the others are done all the same, and the
 exit code is 1.
 """
 
+import functools
 import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import flags
 from etils import epy
 
+from mnist_mlp import paths
 from mnist_mlp.errors import UsageError, printable
 from mnist_mlp.run import cli
 
 with epy.lazy_imports():  # JAX takes seconds, for which --help and errors need not wait.
   from mnist_mlp import inference
-  from mnist_mlp.inference import display, readings, sources
+  from mnist_mlp.inference import display, readings, sources, ways
   from mnist_mlp.run import environment
 
 
-# Pictures of digits, what the net says of them, and what could not be read.
+# Pictures, what the net says of them, and what could not be read.
 Said = tuple[list["sources.Picture"], list["inference.Prediction"], list["sources.Failure"]]
 
 
@@ -48,6 +51,12 @@ def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
     "read several digits in each picture, in rows or in boxes, line by line, and print the numbers",
     values,
   )
+  flags.DEFINE_string(
+    "as",
+    None,
+    "how pictures are read, instead of as the net's training data: strokes or pictures",
+    values,
+  )
   flags.DEFINE_bool("json", False, "print JSON instead of a table", values)
   flags.DEFINE_string(
     "show", None, "write a PNG file that shows each picture beside what the net saw of it", values
@@ -59,13 +68,15 @@ def main(line: cli.CommandLine) -> None:
   _check(line)
   environment.use_compilation_cache()
   net = inference.load_nets(line.flags.workdir, best=line.flags.best)
-  inference.check_takes_digits(net)
-  for caution in inference.cautions(net):
+  way = _way(line, net)
+  for caution in inference.cautions(net, way):
     _to_stderr(f"note: {caution}")
-  say = _say_numbers if line.flags.several else _say_digits
-  pictures, predictions, failures = say(line, net)
+  if line.flags.several:
+    pictures, predictions, failures = _say_numbers(line, net)
+  else:
+    pictures, predictions, failures = _say_labels(line, net, way)
   if line.flags.show and pictures:
-    display.save_figure(pictures, predictions, Path(line.flags.show))
+    display.save_figure(pictures, predictions, paths.expand(line.flags.show))
     if len(pictures) > display.MOST_SHOWN:
       _to_stderr(f"{line.flags.show} shows the first {display.MOST_SHOWN} pictures")
   if failures:
@@ -73,9 +84,23 @@ def main(line: cli.CommandLine) -> None:
     sys.exit(1)
 
 
-def _say_digits(line: cli.CommandLine, net: "inference.Net | inference.Committee") -> Said:
-  """Takes each picture for one digit and prints what the net says of it."""
-  pictures, failures = sources.read_all(line.positional, _to_stderr, sources.picture_of)
+def _way(line: cli.CommandLine, net: "inference.Net | inference.Committee") -> str:
+  """Returns the way of pictures to the net; raises a UsageError if --several cannot have it."""
+  way = inference.way_of(net, line.flags["as"].value)
+  if line.flags.several and way == ways.PICTURES:
+    raise UsageError(
+      f"--several reads digits, but the net of {net.folder.path}, {net.facts['name']}, is shown "
+      "whole pictures; leave --several out, or give another --workdir"
+    )
+  return way
+
+
+def _say_labels(
+  line: cli.CommandLine, net: "inference.Net | inference.Committee", way: str
+) -> Said:
+  """Prints what the net says of each picture."""
+  make = functools.partial(sources.picture_of, prepare=inference.preparer(net, way))
+  pictures, failures = sources.read_all(line.positional, _to_stderr, make)
   predictions = inference.classify(net, [picture.prepared for picture in pictures])
   if line.flags.json:
     print(json.dumps(display.to_json(pictures, predictions, failures), indent=2))
@@ -107,7 +132,7 @@ def _check(line: cli.CommandLine) -> None:
     raise UsageError("no pictures; give files, folders, or '-' for standard input")
   if line.flags.show is None:
     return
-  target, show = Path(line.flags.show), f"--show is {line.flags.show!r}"
+  target, show = paths.expand(line.flags.show), f"--show is {line.flags.show!r}"
   if target.suffix.lower() != ".png":
     raise UsageError(f"{show}, but must be the name of a .png file")
   if not os.path.isdir(target.parent):

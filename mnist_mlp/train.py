@@ -33,7 +33,7 @@ from mnist_mlp.run.loop import Chunk, Loop, Pace, measured
 from mnist_mlp.run.memory import exhaustion, fetch
 from mnist_mlp.run.origin import Origin, keep
 from mnist_mlp.run.profile import ProfiledOnce
-from mnist_mlp.run.result import Ending, result_of
+from mnist_mlp.run.result import Ending, Logits, result_of, validation_logits
 from mnist_mlp.run.resuming import resume
 from mnist_mlp.run.run import Run, open_run
 from mnist_mlp.run.workdir import Workdir
@@ -123,9 +123,11 @@ def _train(run: Run, trainer: "Trainer", loop: Loop, checkpoints: Checkpoints) -
     best = checkpoints.best()
     test = reporter.test(metrics, logits, trainer.evaluated_params(), best)
     checkpoints.wait()
+    tree, split = (trainer.state, trainer.metrics), trainer.validation
+    said = Logits(logits, *validation_logits(run, tree, split, checkpoints, best))
   # A resumed run does not know how long the starts before it took.
   seconds = None if first_step else round(time.perf_counter() - started, 3)
-  ending = Ending(test, best, num_weights(trainer.state.params), reporter.rate, seconds)
+  ending = Ending(test, best, num_weights(trainer.state.params), reporter.rate, seconds, said)
   run.folder.write_json("result.json", result_of(run, ending))
   run.warn_of_stand_in()
 
@@ -143,7 +145,7 @@ class Trainer:
     def place(values, *splits):
       return initialize(values), TrainMetrics.empty(), *splits
 
-    self.state, self._no_metrics, self._train_split, self._validation_split = place(
+    self.state, self._no_metrics, self._train_split, self.validation = place(
       traced(run.config), run.dataset.train, validation
     )
     self.metrics = self._no_metrics  # of the steps since the last evaluation
@@ -161,8 +163,8 @@ class Trainer:
     self.metrics = metrics
     if timetable.evaluates_at(chunk.step):
       self.metrics = self._no_metrics
-      if self._validation_split:
-        chunk.validation = steps.evaluate(self.state, self._validation_split, config=config)
+      if self.validation:
+        chunk.validation, _ = steps.evaluate_and_predict(self.state, self.validation, config=config)
     if timetable.saves_at(chunk.step):
       chunk.norms = steps.norms(self.state, self._train_split, config=config)
       chunk.schedule = self._schedule(np.int32(chunk.step))

@@ -12,7 +12,7 @@ _LOG_PROBABILITIES = {
 }
 
 
-def log_probabilities(loss_name: str, logits: jax.Array) -> jax.Array:
+def log_probabilities(loss_name: str, logits: jax.typing.ArrayLike) -> jax.Array:
   """Returns logarithms of probabilities, up to a constant for each example, float32 [N, classes].
 
   Args:

@@ -18,6 +18,7 @@ What each module answers:
     survey    what own pictures are like: sizes, colours, and which are for the test
     pictures  a file that holds a picture -> the picture, upright, and of one shape; predictions
               use it too
+    strokes   whether images are pen strokes, as MNIST's are
     obtain    the way from a source to arrays: the cache, else prepared files, else preparing
     origin    what TFDS can prepare a dataset from, found out within seconds
     prepare   preparing with TFDS, once; the only step that needs TensorFlow

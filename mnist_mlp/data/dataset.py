@@ -1,6 +1,7 @@
 """What a run gets: the dataset that the config asks for, or its stand-in, in three splits."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from mnist_mlp.data import files, held_out
 from mnist_mlp.data.cache import Arrays, Report
 from mnist_mlp.data.obtain import obtain
 from mnist_mlp.data.source import Source, UnavailableError, check_number_of_classes
+from mnist_mlp.data.strokes import are_pen_strokes
 from mnist_mlp.data.tfds import TfdsSource
 from mnist_mlp.errors import RunError, UsageError, UserError
 from mnist_mlp.paths import expand
@@ -48,6 +50,11 @@ class Dataset:
     """(H, W, C)."""
     return self.train.images.shape[1:]
 
+  @functools.cached_property
+  def pen_strokes(self) -> bool:
+    """Whether the images are pen strokes, see `strokes.are_pen_strokes`."""
+    return are_pen_strokes(self.train.images)
+
   def spec(self, pixel_statistics: bool = False) -> DataSpec:
     """Returns what a net and its training depend on.
 
@@ -71,6 +78,7 @@ class Dataset:
       "num_classes": self.num_classes,
       "class_names": list(self.class_names),
       "image_shape": list(self.image_shape),
+      "pen_strokes": self.pen_strokes,
       "shaping": _SHAPING,
       "remarks": list(self.remarks),
       "examples": {

@@ -2,7 +2,8 @@
 
     from mnist_mlp import inference
     net = inference.load_nets(["runs/adam"])
-    picture = inference.prepare(inference.load_picture("seven.jpg"))
+    prepare = inference.preparer(net, inference.way_of(net))
+    picture = prepare(inference.load_picture("seven.jpg"), "seven.jpg")
     [prediction] = inference.classify(net, [picture])
 
 `load_picture` is that of `data.pictures`: a net sees what training would have seen.
@@ -10,6 +11,7 @@
 What each module answers:
 
     nets         a run's net as one of its checkpoints holds it, and committees
+    ways         which way pictures go to a net: NIST's, or that of own files in training
     predictions  what a net says of pictures
     asking       arrays and files in, for Python and notebooks
     evaluation   what a net says of a split of a dataset, and how good that is in numbers
@@ -39,8 +41,9 @@ with epy.lazy_api_imports(globals()):
   from mnist_mlp.inference.evaluation import Evaluation, evaluate, measure
   from mnist_mlp.inference.nets import Committee, Net, load_nets, load_run
   from mnist_mlp.inference.pictures import Prepared, prepare
-  from mnist_mlp.inference.predictions import Prediction, cautions, check_takes_digits, classify
+  from mnist_mlp.inference.predictions import Prediction, cautions, classify
   from mnist_mlp.inference.report import draw
+  from mnist_mlp.inference.ways import check_takes_digits, preparer, way_of
 
 __all__ = [
   "Committee",
@@ -60,5 +63,7 @@ __all__ = [
   "predict_files",
   "predict_images",
   "prepare",
+  "preparer",
   "to_rgb",
+  "way_of",
 ]

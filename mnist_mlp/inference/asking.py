@@ -8,8 +8,8 @@ import numpy as np
 from mnist_mlp.data.pictures import load_picture
 from mnist_mlp.errors import UsageError
 from mnist_mlp.inference.nets import Committee, Net
-from mnist_mlp.inference.pictures import prepare
-from mnist_mlp.inference.predictions import Prediction, check_takes_digits, classify
+from mnist_mlp.inference.predictions import Prediction, classify
+from mnist_mlp.inference.ways import preparer, way_of
 
 
 def predict_images(net: Net | Committee, images: np.ndarray) -> np.ndarray:
@@ -40,5 +40,6 @@ def predict_files(net: Net | Committee, paths: Iterable[str | os.PathLike]) -> l
     UsageError: the net takes no such pictures.
     RunError: a file cannot be read; the message names it.
   """
-  check_takes_digits(net)
-  return classify(net, [prepare(load_picture(path, os.fspath(path))) for path in paths])
+  prepare = preparer(net, way_of(net))
+  named = [(load_picture(path, os.fspath(path)), os.fspath(path)) for path in paths]
+  return classify(net, [prepare(picture, name) for picture, name in named])

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from etils import epy
 
 from mnist_mlp.errors import RunError, printable
@@ -121,7 +120,9 @@ def _drawn(pictures: Sequence[Picture], predictions: Sequence[Prediction]) -> "f
     top.set_title(figures.literal(_shortened(printable(Path(picture.name).name))), fontsize=8)
     bottom.set_title(_title(prediction), fontsize=8)
     if picture.prepared.pixels is not None:
-      bottom.imshow(np.squeeze(picture.prepared.pixels, -1), "gray", vmin=0, vmax=255)
+      pixels = picture.prepared.pixels
+      gray = pixels.shape[-1] == 1
+      bottom.imshow(pixels[:, :, 0] if gray else pixels, "gray", vmin=0, vmax=255)
   return figure
 
 

@@ -14,7 +14,7 @@ from mnist_mlp.core import metrics as core_metrics
 from mnist_mlp.core.metrics import METRICS, Outputs
 from mnist_mlp.core.spec import Examples
 from mnist_mlp.errors import UsageError, UserError
-from mnist_mlp.inference.nets import Committee, Net
+from mnist_mlp.inference.nets import Committee, Net, logarithms
 from mnist_mlp.run.calibration import expected_calibration_error
 from mnist_mlp.run.run import check_same_data
 
@@ -32,15 +32,42 @@ class Evaluation:
   split: str  # 'test', 'validation' or 'train'
   examples: Examples
 
+  @property
+  def order(self) -> str:
+    """In words, how the images are counted."""
+    split = f"the {self.split} split of {self.dataset}"
+    return f"from 0 as TFDS stores {split}, not as the original files do"
+
   @functools.cached_property
-  def logits(self) -> np.ndarray:
-    """The logits, float [N, classes]. The first access asks the net."""
-    return self.net.logits(self.examples.images)
+  def member_logits(self) -> tuple[np.ndarray, ...]:
+    """The logits of each member, float32 [N, classes]. The first access asks the nets."""
+    return tuple(member.logits(self.examples.images) for member in self.net.members)
 
   @functools.cached_property
   def probabilities(self) -> np.ndarray:
-    """The probabilities, float64 [N, classes]."""
-    return self.net.probabilities(self.logits)
+    """The calibrated probabilities, float64 [N, classes]: what `predictions.classify` says."""
+    return self._mean(calibrated=True)
+
+  @functools.cached_property
+  def uncalibrated(self) -> np.ndarray:
+    """The probabilities that the logits stand for, float64 [N, classes]."""
+    return self._mean(calibrated=False)
+
+  def _mean(self, calibrated: bool) -> np.ndarray:
+    pairs = zip(self.net.members, self.member_logits, strict=True)
+    return np.mean([net.probabilities(one, calibrated=calibrated) for net, one in pairs], axis=0)
+
+  @functools.cached_property
+  def logits(self) -> np.ndarray:
+    """The logits, not calibrated, float [N, classes]; of a committee, log-probabilities."""
+    alone = len(self.member_logits) == 1
+    return self.member_logits[0] if alone else logarithms(self.uncalibrated)
+
+  @property
+  def predictions(self) -> np.ndarray:
+    """The likeliest class of each example, int [N]."""
+    alone = len(self.member_logits) == 1  # Some probabilities may be rounded to the same.
+    return (self.logits if alone else self.probabilities).argmax(-1)
 
 
 def evaluate(
@@ -111,17 +138,23 @@ def _other_data(net: Net | Committee, name: str, split: str, report: Report) -> 
 def measure(evaluation: Evaluation) -> dict[str, Any]:
   """Returns what was evaluated, and all numbers of the report, ready for JSON."""
   net, labels = evaluation.net, evaluation.examples.labels
-  predictions = evaluation.logits.argmax(-1)
+  predictions, said = evaluation.predictions, evaluation.probabilities
   return {
-    "runs": [{"workdir": str(member.folder.path), "step": member.step} for member in net.members],
+    "runs": [
+      {"workdir": str(one.folder.path), "step": one.step, "temperature": one.temperature}
+      for one in net.members
+    ],
     "dataset": evaluation.dataset,
     "split": evaluation.split,
     "examples": len(labels),
+    "order": evaluation.order,
     "mistakes": int((predictions != labels).sum()),
     "accuracy": float(metrics.accuracy_score(labels, predictions)),
     "loss": float(net.losses(evaluation.logits, labels).mean(dtype=np.float64)),
-    "cross_entropy": _cross_entropy(labels, evaluation.probabilities),
-    "expected_calibration_error": expected_calibration_error(labels, evaluation.probabilities),
+    "cross_entropy": _cross_entropy(labels, evaluation.uncalibrated),
+    "calibrated_cross_entropy": _cross_entropy(labels, said),
+    "expected_calibration_error": expected_calibration_error(labels, evaluation.uncalibrated),
+    "calibrated_expected_calibration_error": expected_calibration_error(labels, said),
     **_other_metrics(evaluation),
     "classes": _classes(labels, predictions, net.class_names),
     "confusion_matrix": metrics.confusion_matrix(
@@ -134,7 +167,7 @@ def measure(evaluation: Evaluation) -> dict[str, Any]:
 def _other_metrics(evaluation: Evaluation) -> dict[str, float]:
   """Returns the means of the metrics that `measure` does not compute by itself."""
   logits, labels = evaluation.logits, evaluation.examples.labels
-  log_probabilities = np.log(np.maximum(evaluation.probabilities, np.finfo(np.float64).tiny))
+  log_probabilities = logarithms(evaluation.uncalibrated)
   loss = evaluation.net.losses(logits, labels)
   outputs = Outputs(*map(jnp.asarray, (logits, labels, loss, log_probabilities)))
   names = [name for name in METRICS if name not in ("loss", "cross_entropy", "accuracy")]
@@ -144,8 +177,7 @@ def _other_metrics(evaluation: Evaluation) -> dict[str, float]:
 
 def _cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
   """Returns the mean of minus the logarithm of the true class's probability, in nats."""
-  given = probabilities[np.arange(len(labels)), labels]
-  return float(-np.log(np.maximum(given, np.finfo(np.float64).tiny)).mean())
+  return float(-logarithms(probabilities[np.arange(len(labels)), labels]).mean())
 
 
 def _classes(

@@ -7,16 +7,14 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp.core import losses, steps
+from mnist_mlp.core.probabilities import log_probabilities
 from mnist_mlp.core.state import TrainState
 from mnist_mlp.errors import UsageError
-from mnist_mlp.run import trained
+from mnist_mlp.run import calibration, trained
 from mnist_mlp.run.workdir import Workdir
-
-_SMALLEST = 1e-6  # Estimates of probabilities that are smaller, even negative, are raised to it.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +26,7 @@ class Net:
   facts: dict[str, Any]  # dataset.json: what the run was trained on
   state: TrainState
   step: int  # that of the checkpoint
+  temperature: float | None = None  # fitted on validation when the run ended; None: it was not
 
   @property
   def members(self) -> tuple["Net", ...]:
@@ -52,20 +51,16 @@ class Net:
     config = FrozenConfigDict(self.config)
     return np.asarray(steps.predict_logits(self.state, images, config=config))
 
-  def probabilities(self, logits: np.ndarray) -> np.ndarray:
+  def probabilities(self, logits: np.ndarray, *, calibrated: bool = True) -> np.ndarray:
     """Returns float64 [N, classes], rows that sum to 1, as the run's loss understands its logits.
 
     Args:
       logits: float32 [N, classes].
+      calibrated: whether the temperature is used, if there is one.
     """
-    logits = np.asarray(logits, np.float64)
-    if self.config.loss.name == "squared_error":  # Its logits estimate the probabilities.
-      scores = np.clip(logits, _SMALLEST, None)
-    elif self.config.loss.name == "sigmoid_cross_entropy":
-      scores = 1 / (1 + np.exp(-np.clip(logits, -500, 500)))
-    else:
-      return scipy.special.softmax(logits, axis=-1)
-    return scores / scores.sum(-1, keepdims=True)
+    temperature = (calibrated and self.temperature) or 1.0
+    scores = log_probabilities(self.config.loss.name, np.asarray(logits, np.float32))
+    return calibration.probabilities(scores, temperature)
 
   def losses(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Returns the run's loss of each example, float32 [N].
@@ -83,6 +78,8 @@ class Net:
 @dataclasses.dataclass(frozen=True)
 class Committee:
   """Several nets of runs on the same data, whose probabilities are averaged; used like one net.
+
+  Each net is calibrated before, if its run has a temperature.
 
   Meier et al., "Better digit recognition with a committee of simple neural nets", 2011.
   """
@@ -117,7 +114,7 @@ class Committee:
   def logits(self, images: np.ndarray) -> np.ndarray:
     """Returns the logarithms of the mean probabilities, float64 [N, classes]."""
     members = [member.probabilities(member.logits(images)) for member in self.members]
-    return np.log(np.maximum(np.mean(members, axis=0), np.finfo(np.float64).tiny))
+    return logarithms(np.mean(members, axis=0))
 
   def probabilities(self, logits: np.ndarray) -> np.ndarray:
     """Returns float64 [N, classes], rows that sum to 1."""
@@ -126,6 +123,11 @@ class Committee:
   def losses(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Returns the cross-entropy of each example, float64 [N], whatever the members' losses are."""
     return -logits[np.arange(len(labels)), labels]
+
+
+def logarithms(probabilities: np.ndarray) -> np.ndarray:
+  """Returns the logarithms of probabilities, which may be 0, float64."""
+  return np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
 
 
 def load_nets(workdirs: Sequence[str | os.PathLike], *, best: bool = False) -> Net | Committee:
@@ -160,4 +162,4 @@ def load_run(workdir: str | os.PathLike, *, best: bool = False) -> Net:
     RunError: the run has no checkpoint yet, or its files are damaged.
   """
   found = trained.read(workdir, best=best)
-  return Net(found.folder, found.config, found.facts, found.state, found.step)
+  return Net(found.folder, found.config, found.facts, found.state, found.step, found.temperature)

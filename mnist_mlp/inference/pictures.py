@@ -22,6 +22,12 @@ _WIDEST = 2.0  # width over height
 _FULLEST = 0.85  # the share of the box that is ink, unless the box is as narrow as that of a one
 _MOST_PIECES = 6  # strokes that do not touch
 
+_WIDE = 1.3  # width over height; two of MNIST's digits in a hundred are as wide
+# What fills so much of its box, holes included, and of which so much are holes, is no digit of
+# MNIST's. A frame is.
+_CLOSED = 0.86
+_HOLLOW = 0.3
+
 # What fades more slowly is light: the change of ink from pixel to pixel at the edges of strokes,
 # times the longer side of the digit, and, at the picture's edge, times the strokes' thickness.
 LEAST_STEEPNESS = 5.0
@@ -31,9 +37,10 @@ _LEAST_STEEPNESS_AT_EDGE = 1.5
 class Prepared(NamedTuple):
   """A picture as a net sees it."""
 
-  pixels: np.ndarray | None  # uint8 [28, 28, 1], light ink on black; None if there is no ink
+  pixels: np.ndarray | None  # uint8 [H, W, C], of digits light on black; None if there is no ink
   doubt: str  # why the shape is probably not that of a digit, or ''
   remarks: tuple[str, ...] = ()  # what else was seen: lines that were left out, a cut digit
+  is_digit: bool = True  # whether the picture was taken for one of a digit
 
 
 def prepare(image: Image.Image) -> Prepared:
@@ -68,9 +75,22 @@ def _prepared(ink: Ink) -> Prepared:
   elif cut and steepness * thickness(strokes) < _LEAST_STEEPNESS_AT_EDGE:
     doubt = "it fades like light from a side"
   else:
-    doubt = cleaned.left or doubt_of(pixels)
-  cut_remark = ("it touches the edge of the picture, so a part may be missing",) if cut else ()
-  return Prepared(pixels[:, :, None], doubt, (*cleaned.removed, *cut_remark))
+    doubt = cleaned.left or doubt_of(pixels) or _frame_doubt(strokes[where])
+  remarks = list(cleaned.removed)
+  if cut:
+    remarks.append("it touches the edge of the picture, so a part may be missing")
+  height, width = sides_of(where)
+  if width > _WIDE * height and not doubt:
+    remarks.append("it is wide: it may be two that touch")
+  return Prepared(pixels[:, :, None], doubt, tuple(remarks))
+
+
+def _frame_doubt(mask: np.ndarray) -> str:
+  """Returns why strokes, bool [H, W], cropped, may be a frame drawn by hand, or ''."""
+  filled = ndimage.binary_fill_holes(mask)
+  if filled.mean() > _CLOSED and (filled & ~mask).mean() > _HOLLOW:
+    return "it may be a frame, with or without a digit that touches it"
+  return ""
 
 
 def doubt_of(pixels: np.ndarray) -> str:

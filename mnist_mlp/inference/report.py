@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mnist_mlp.core.metrics import METRICS
 from mnist_mlp.errors import RunError, listing
 from mnist_mlp.inference.evaluation import MISTAKES, Evaluation
+from mnist_mlp.inference.nets import logarithms
 from mnist_mlp.run import figures
 
 _MOST_COLUMNS = 12  # With more classes, the confusions are not printed as a table.
@@ -26,6 +25,7 @@ def to_text(numbers: Mapping[str, Any]) -> str:
     f"accuracy {numbers['accuracy']:.2%}: {numbers['mistakes']} of {numbers['examples']:,} images "
     f"wrong; loss {numbers['loss']:.4f}; cross-entropy {numbers['cross_entropy']:.4f}; "
     f"calibration error {numbers['expected_calibration_error']:.2%}{_other_metrics(numbers)}",
+    _calibration(numbers),
     *_classes(numbers, width),
     *_confusions(numbers, width),
     *_worst_mistakes(numbers),
@@ -37,6 +37,17 @@ def _other_metrics(numbers: Mapping[str, Any]) -> str:
   own = ("loss", "cross_entropy", "accuracy")
   texts = {name: metric.text or "{:.4f}" for name, metric in METRICS.items() if name not in own}
   return "".join(f"; {name} {text.format(numbers[name])}" for name, text in texts.items())
+
+
+def _calibration(numbers: Mapping[str, Any]) -> str:
+  temperatures = [run["temperature"] for run in numbers["runs"]]
+  if not any(temperatures):
+    return "not calibrated: no temperature was fitted, for which a run needs a validation split"
+  shown = listing("none" if one is None else f"{one:.3f}" for one in temperatures)
+  return (
+    f"calibrated at temperature {shown}: cross-entropy {numbers['calibrated_cross_entropy']:.4f}; "
+    f"calibration error {numbers['calibrated_expected_calibration_error']:.2%}"
+  )
 
 
 def _classes(numbers: Mapping[str, Any], width: int) -> list[str]:
@@ -72,7 +83,7 @@ def _worst_mistakes(numbers: Mapping[str, Any]) -> list[str]:
     return []
   return [
     "",
-    "worst mistakes",
+    f"worst mistakes; images are counted {numbers['order']}",
     *(
       f"image {m['index']}: a {m['label']}, to which it gave {m['probability_of_label']:.1%}; "
       f"it said {m['predicted']}, {m['probability']:.1%} sure"
@@ -81,25 +92,32 @@ def _worst_mistakes(numbers: Mapping[str, Any]) -> list[str]:
   ]
 
 
-def write(evaluation: Evaluation, numbers: Mapping[str, Any], *, best: bool) -> Path:
-  """Writes report.txt, report.json and the figures; returns their folder.
-
-  The folder is evaluation/DATASET-SPLIT in the workdir of the run, or of a committee's first run.
+def folder_of(evaluation: Evaluation, *, best: bool) -> Path:
+  """Returns evaluation/DATASET-SPLIT in the workdir of the run, or of a committee's first run.
 
   Args:
     evaluation: what is reported on.
-    numbers: what `evaluation.measure` returns of it.
     best: whether the checkpoint of the best validation accuracy was asked. It gets another folder.
-
-  Raises:
-    RunError: the files cannot be written.
   """
   members = len(evaluation.net.members)
   # 'emnist/digits' and 'mine (own files)' as names of folders.
   name = re.sub(r"[^\w.]+", "-", f"{evaluation.dataset}-{evaluation.split}")
   name += "-best" if best else ""
   name += f"-committee-of-{members}" if members > 1 else ""
-  folder = evaluation.net.folder.path / "evaluation" / name
+  return evaluation.net.folder.path / "evaluation" / name
+
+
+def write(evaluation: Evaluation, numbers: Mapping[str, Any], folder: Path) -> None:
+  """Writes report.txt, report.json and the figures.
+
+  Args:
+    evaluation: what is reported on.
+    numbers: what `evaluation.measure` returns of it.
+    folder: where; made if it is missing.
+
+  Raises:
+    RunError: the files cannot be written.
+  """
   drawn = draw(evaluation)
   try:
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,19 +126,21 @@ def write(evaluation: Evaluation, numbers: Mapping[str, Any], *, best: bool) -> 
     for figure_name, figure in drawn.items():
       figure.savefig(folder / f"{figure_name}.png", dpi=100)
   except OSError as error:
-    raise RunError(f"cannot write the report to {folder}: {error.strerror}") from error
-  return folder
+    raise RunError(
+      f"cannot write the report to {folder}: {error.strerror}; give another place by --out"
+    ) from error
 
 
 def draw(evaluation: Evaluation) -> dict[str, figures.Figure]:
   """Returns the figures by their names."""
   examples, probabilities = evaluation.examples, evaluation.probabilities
   class_names = evaluation.net.class_names
-  log_probabilities = np.log(np.maximum(probabilities, 1e-300))
   return {
     "confusion_matrix": figures.confusion_matrix(
-      examples.labels, probabilities.argmax(-1), class_names
+      examples.labels, evaluation.predictions, class_names
     ),
-    "worst_mistakes": figures.worst_mistakes(examples, log_probabilities, class_names, MISTAKES),
+    "worst_mistakes": figures.worst_mistakes(
+      examples, logarithms(probabilities), class_names, MISTAKES, evaluation.order
+    ),
     "reliability_diagram": figures.reliability_diagram(examples.labels, probabilities),
   }

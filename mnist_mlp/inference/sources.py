@@ -13,7 +13,8 @@ from PIL import Image
 from mnist_mlp.data import pictures
 from mnist_mlp.errors import RunError, listing
 from mnist_mlp.inference.brightness import to_rgb
-from mnist_mlp.inference.pictures import Prepared, prepare
+from mnist_mlp.inference.pictures import Prepared
+from mnist_mlp.inference.ways import Prepare
 
 _PATIENCE = 2.0  # seconds without anything on standard input, before a line says what is waited for
 _MOST_NAMED = 5  # what a folder holds besides pictures
@@ -38,9 +39,9 @@ class Failure(NamedTuple):
   reason: str  # one sentence
 
 
-def picture_of(name: str, image: Image.Image) -> Picture:
-  """Returns a picture, of any mode and size, of one digit."""
-  return Picture(name, to_rgb(image), prepare(image))
+def picture_of(name: str, image: Image.Image, *, prepare: Prepare) -> Picture:
+  """Returns a picture of any mode and size, and what a net sees of it; see `ways.preparer`."""
+  return Picture(name, to_rgb(image), prepare(image, name))
 
 
 def read_all(

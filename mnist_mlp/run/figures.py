@@ -126,7 +126,7 @@ def confusion_matrix(labels: Any, predictions: Any, class_names: Sequence[str]) 
 
 
 def worst_mistakes(
-  split: Examples, logits: Any, class_names: Sequence[str], count: int = 25
+  split: Examples, logits: Any, class_names: Sequence[str], count: int = 25, order: str = ""
 ) -> Figure:
   """Draws the misclassified examples of largest cross-entropy, the worst first.
 
@@ -136,6 +136,7 @@ def worst_mistakes(
     logits: float [N, classes].
     class_names: their names, one per class.
     count: how many to draw at most.
+    order: in words, how the images are counted, whose numbers are drawn then; '' draws none.
   """
   images, labels = map(np.asarray, split)
   log_probabilities = scipy.special.log_softmax(np.asarray(logits, np.float64), axis=-1)
@@ -147,6 +148,8 @@ def worst_mistakes(
 
   figure = Figure((WIDTH, 0.8 + rows * (WIDTH / 5 + 0.3)), layout="constrained")
   figure.suptitle(f"{_errors_of(len(wrong), len(labels))}, the worst: true → predicted, how sure")
+  if order:
+    figure.supxlabel(f"images are counted {literal(order)}", fontsize=9)
   axes = figure.subplots(max(rows, 1), 5).ravel()
   for ax in axes:
     ax.set_axis_off()
@@ -157,6 +160,10 @@ def worst_mistakes(
     gap = " " if len(true + predicted) < 10 else "\n"
     sure = np.exp(log_probabilities[index].max())
     ax.set_title(f"{literal(true)} →{gap}{literal(predicted)} {sure:.0%}", fontsize=11)
+    if order:
+      ax.text(
+        0.5, -0.02, f"image {index}", fontsize=9, transform=ax.transAxes, ha="center", va="top"
+      )
   return figure
 
 

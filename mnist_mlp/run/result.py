@@ -3,10 +3,63 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from mnist_mlp.core import steps
 from mnist_mlp.core.metrics import METRICS, TRAIN_METRICS
+from mnist_mlp.core.probabilities import log_probabilities
+from mnist_mlp.core.spec import Examples
+from mnist_mlp.core.state import TrainState
 from mnist_mlp.errors import RunError
+from mnist_mlp.run.calibration import calibration_errors, fit_temperature
+from mnist_mlp.run.checkpoint import Checkpoints
+from mnist_mlp.run.memory import fetch
 from mnist_mlp.run.run import Run
 from mnist_mlp.run.workdir import Workdir
+
+
+class Logits(NamedTuple):
+  """What the net of a finished run says, float32 [N, classes] each."""
+
+  test: np.ndarray
+  validation: np.ndarray | None  # None without a validation split
+  best_validation: (
+    np.ndarray | None
+  )  # those of the weights of the best validation, if there are any
+
+
+def validation_logits(
+  run: Run,
+  tree: tuple[TrainState, Any],
+  split: Examples | None,
+  checkpoints: Checkpoints,
+  best: Mapping[str, Any] | None,
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+  """Returns the logits of the last and of the best weights on validation, None if there are none.
+
+  Args:
+    run: whose training has ended.
+    tree: the last state, and metrics, as checkpoints hold them.
+    split: the validation split on the device; None if there is none.
+    checkpoints: those of the run.
+    best: step and accuracy of the best validation, if there was one.
+  """
+  if split is None:
+    return None, None
+  last = _logits(run, tree[0], split)
+  if best is None or best["step"] == run.timetable.total_steps:
+    return last, last if best else None
+  try:
+    state, _ = checkpoints.restore(best["step"], tree)
+  except RunError as error:  # The last weights are whole.
+    run.console.line(f"{error}; the weights of the best validation are not calibrated")
+    return last, None
+  return last, _logits(run, state, split)
+
+
+def _logits(run: Run, state: TrainState, split: Examples) -> np.ndarray:
+  # The program that evaluated the split in training is compiled already.
+  return fetch(steps.evaluate_and_predict(state, split, config=run.static)[1])
 
 
 class Ending(NamedTuple):
@@ -17,6 +70,7 @@ class Ending(NamedTuple):
   weights: int  # trained numbers
   rate: float  # examples a second between the last two evaluations; 0: unknown
   seconds: float | None  # of the training; None for a resumed run, which does not know
+  logits: Logits
 
 
 def result_of(run: Run, ending: Ending) -> dict[str, Any]:
@@ -35,6 +89,7 @@ def result_of(run: Run, ending: Ending) -> dict[str, Any]:
     "validation": _of_split(last, "validation") if run.dataset.validation.num_examples else None,
     "train": _of_split(last, "train"),
     "best_validation": ending.best,
+    "calibration": _calibration(run, ending.logits),
     "examples_per_second": round(ending.rate, 1) or None,
     "environment": run.environment,
     "seconds": ending.seconds,
@@ -48,6 +103,51 @@ def _of_split(row: Mapping[str, Any], split: str) -> dict[str, float | None]:
   """
   names = [name for name in METRICS if name in TRAIN_METRICS or f"{split}/{name}" in row]
   return {name: row.get(f"{split}/{name}") for name in names}
+
+
+def _calibration(run: Run, logits: Logits) -> dict[str, Any]:
+  """Returns the temperatures of the last and of the best weights, and the calibration errors."""
+  test, validation, of_best = (
+    None if one is None else log_probabilities(run.config.loss.name, one) for one in logits
+  )
+  of_test, held_out = run.dataset.test.labels, run.dataset.validation.labels
+  temperature = None if validation is None else fit_temperature(validation, held_out)
+  return {
+    "temperature": temperature,
+    "best_temperature": None if of_best is None else fit_temperature(of_best, held_out),
+    "validation": None
+    if validation is None
+    else calibration_errors(validation, held_out, temperature),
+    "test": calibration_errors(test, of_test, temperature),
+  }
+
+
+def temperature_of(
+  folder: Workdir, result: Mapping[str, Any] | None, *, best: bool = False
+) -> float | None:
+  """Returns by what the scores of a run's net are divided, so that it is as sure as it is right.
+
+  Args:
+    folder: that of the run.
+    result: its result.json, if there is one.
+    best: whether the weights are those of the best validation.
+
+  Returns:
+    None if nothing was fitted: there was no validation split, the run is not finished, or its
+    version did not calibrate.
+
+  Raises:
+    RunError: result.json is damaged.
+  """
+  found = (result or {}).get("calibration")
+  if isinstance(found, Mapping):
+    found = found.get("best_temperature" if best else "temperature")
+  if found is None or (isinstance(found, float) and found > 0):
+    return found
+  raise RunError(
+    f"{folder.path / 'result.json'} is damaged: its calibration has no temperature; move it away "
+    "to go on"
+  )
 
 
 def check_promised(

@@ -13,7 +13,7 @@ from mnist_mlp.core.traced import traced
 from mnist_mlp.data.files import name_of
 from mnist_mlp.errors import RunError
 from mnist_mlp.run import checkpoint
-from mnist_mlp.run.result import check_promised
+from mnist_mlp.run.result import check_promised, temperature_of
 from mnist_mlp.run.workdir import Workdir
 
 
@@ -26,6 +26,7 @@ class Trained(NamedTuple):
   step: int  # that of the checkpoint
   state: TrainState
   metrics: TrainMetrics  # of the steps since the last evaluation
+  temperature: float | None  # see `result.temperature_of`
 
 
 def read(workdir: str | os.PathLike, *, best: bool = False) -> Trained:
@@ -57,9 +58,11 @@ def read(workdir: str | os.PathLike, *, best: bool = False) -> Trained:
   if config.data.files:  # Version 0.2.0 called own files in a folder 'mnist' like TFDS's 'mnist'.
     facts = {**facts, "name": name_of(config.data.files)}
   result = folder.result()  # Read first: a run that goes on may finish meanwhile.
-  step, tree = checkpoint.read(checkpoints, (template, TrainMetrics.empty()), best=best)
+  whole = template, TrainMetrics.empty()
+  step, (state, metrics) = checkpoint.read(checkpoints, whole, best=best)
   check_promised(folder, result, step, best=best)
-  return Trained(folder, config, facts, step, *tree)
+  temperature = temperature_of(folder, result, best=best)
+  return Trained(folder, config, facts, step, state, metrics, temperature)
 
 
 def spec_of(facts: dict[str, Any]) -> DataSpec:

@@ -182,7 +182,6 @@ def _for_each(function: Callable) -> Callable:
   return jax.jit(for_each, static_argnames=("config",))
 
 
-evaluate = _for_each(steps.evaluate)
 evaluate_and_predict = _for_each(steps.evaluate_and_predict)
 norms = _for_each(steps.norms)
 

@@ -13,7 +13,7 @@ from mnist_mlp.run.console import clock
 from mnist_mlp.run.loop import Chunk, Loop, Measured, Pace, measured
 from mnist_mlp.run.memory import exhaustion, fetch
 from mnist_mlp.run.reporting import Reporter
-from mnist_mlp.run.result import Ending, result_of
+from mnist_mlp.run.result import Ending, Logits, result_of
 from mnist_mlp.run.resuming import start_rows
 from mnist_mlp.run.run import Run
 from mnist_mlp.sweeps import stacked
@@ -131,7 +131,9 @@ class _Training:
       chunk.norms = stacked.norms(tree["state"], self._train, config=config)
       chunk.schedule = group.schedule(np.int32(chunk.step))
       if self._validation:
-        chunk.validation = stacked.evaluate(tree["state"], self._validation, config=config)
+        chunk.validation, _ = stacked.evaluate_and_predict(
+          tree["state"], self._validation, config=config
+        )
         accuracy = chunk.validation.accuracy.compute()
         tree["best"] = stacked.keep_best(tree["best"], tree["state"], accuracy)
     if self._save_is_due(chunk.step):
@@ -183,12 +185,28 @@ class _Training:
     metrics, logits = fetch(
       stacked.evaluate_and_predict(self._tree["state"], test, config=self._group.static)
     )
+    last, of_best = self._validation_logits()
     packed = fetch(stacked.pack(self._tree))
     for row in list(self._reporters):
       run, reporter = self._runs[row], self._reporters.pop(row)
       best = save(run, packed, row)
       tested = reporter.test(stacked.take(metrics, row).compute(), logits[row], None, best)
       seconds = round(time.perf_counter() - self._started, 3)
-      ending = Ending(tested, best, self._group.num_weights, reporter.rate, seconds)
+      said = Logits(
+        logits[row],
+        None if last is None else last[row],
+        None if of_best is None or best is None else of_best[row],
+      )
+      ending = Ending(tested, best, self._group.num_weights, reporter.rate, seconds, said)
       reporter.close("success")
       run.folder.write_json("result.json", {**result_of(run, ending), "population": self._size})
+
+  def _validation_logits(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Returns what the last and the best weights say of validation, [members, N, classes] each."""
+    split, config = self._validation, self._group.static
+    if not split:
+      return None, None
+    states = self._tree["state"], stacked.share(self._tree["best"]["state"])
+    logits = [stacked.evaluate_and_predict(one, split, config=config)[1] for one in states]
+    last, of_best = fetch(logits)
+    return last, of_best

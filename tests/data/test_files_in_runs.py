@@ -55,7 +55,7 @@ def test_own_files_in_a_folder_that_is_called_like_a_dataset_are_not_that_datase
   for name in (facts["name"], "digits"):  # The second is what version 0.2.0 wrote.
     file.write_text(json.dumps({**facts, "name": name}))
     net = inference.load_run(tmp_path / "run")
-    assert "do not trust" in inference.cautions(net)[0]  # `predict` shows it.
+    assert inference.way_of(net) == "pictures"  # 'digits' are pen strokes.
     own = inference.evaluate(net, "test", report=lambda line: None)
     assert (own.dataset, own.examples.num_examples) == ("digits (own files)", 40)
     with pytest.raises(UsageError, match=r"'digits', with images of \(28, 28, 1\)"):

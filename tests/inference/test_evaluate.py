@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -40,7 +41,18 @@ def test_the_test_split(workdir, dataset):
   for name in ("loss", "cross_entropy"):
     assert report[name] == pytest.approx(result["test"][name], rel=1e-5)
   assert report["split"] == "test"
-  assert report["runs"] == [{"workdir": str(workdir), "step": result["steps"]}]
+  calibration = result["calibration"]
+  assert report["runs"] == [
+    {"workdir": str(workdir), "step": result["steps"], "temperature": calibration["temperature"]}
+  ]
+  for name, value in calibration["test"].items():
+    assert report[name] == pytest.approx(value, abs=1e-3), name
+  assert report["calibrated_expected_calibration_error"] < 0.02
+  assert report["expected_calibration_error"] > 0.05  # Labels were smoothed.
+  assert report["calibrated_cross_entropy"] < report["cross_entropy"]
+  assert report["order"] == (
+    f"from 0 as TFDS stores the test split of {dataset.name}, not as the original files do"
+  )
 
   labels = dataset.test.labels
   predictions = inference.load_run(workdir).logits(dataset.test.images).argmax(-1)
@@ -76,9 +88,12 @@ def test_text_of_validation_and_best(workdir, dataset):
   done = processes.run(f"--workdir={workdir}", "--split=validation", "--best", module=EVALUATE)
   assert done.returncode == 0, done.stderr
   best = json.loads((workdir / "result.json").read_text())["best_validation"]
-  first, second, *_ = done.stdout.splitlines()
+  first, second, third, *_ = done.stdout.splitlines()
   assert f"{dataset.name} validation" in first and first.endswith(f"at step {best['step']}")
   assert f"accuracy {best['accuracy']:.2%}" in second
+  temperature = json.loads((workdir / "result.json").read_text())["calibration"]["best_temperature"]
+  assert third.startswith(f"calibrated at temperature {temperature:.3f}: ")
+  assert f"from 0 as TFDS stores the validation split of {dataset.name}" in done.stdout
   written = workdir / "evaluation" / f"{dataset.name}-validation-best" / "report.txt"
   assert written.read_text() == done.stdout
 
@@ -110,6 +125,9 @@ def test_calibration_of_a_net_that_knows_nothing(workdir, dataset):
   )
   assert report["accuracy"] == pytest.approx(np.mean(labels == 0))
   assert report["loss"] == pytest.approx(np.log(10), rel=1e-5)
+  assert report["calibrated_cross_entropy"] == pytest.approx(
+    np.log(10)
+  )  # Nothing can be sharpened.
   assert report["expected_calibration_error"] == pytest.approx(abs(0.1 - np.mean(labels == 0)))
 
 
@@ -119,6 +137,7 @@ def test_calibration_of_a_net_that_knows_nothing(workdir, dataset):
     ([], 2, "--workdir is missing"),
     (["--workdir=no/run"], 2, "the workdir no/run does not exist"),
     (["--workdir={}", "--split=tset"], 2, "did you mean 'test'?"),
+    (["--workdir={}", "--out={}/config.json"], 2, "must be the name of a folder"),
     (["--workdir={}", "stray"], 2, "'stray' is not a flag"),
     (["--workdir={}", "--dataset=mnits"], 2, "--dataset=mnits cannot be used"),
   ],
@@ -128,6 +147,47 @@ def test_errors(workdir, arguments, code, message):
   assert done.returncode == code, done.stderr
   assert message in done.stderr and "Traceback" not in done.stderr
   assert done.stderr.splitlines()[-1].startswith("error: ")
+
+
+def without_privileges(*command):
+  """Returns a command whose process cannot write where permissions forbid it, not even as root."""
+  if os.geteuid() != 0:
+    return command
+  if not shutil.which("setpriv"):
+    pytest.skip("root may write everywhere")
+  return "setpriv", "--bounding-set=-dac_override", "--inh-caps=-all", *command
+
+
+@pytest.mark.slow
+def test_a_run_that_one_may_only_read(workdir, tmp_path):
+  copy, out = tmp_path / "run", tmp_path / "new" / "report"
+  shutil.copytree(workdir, copy, ignore=shutil.ignore_patterns("evaluation"))
+  before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+  for path in (copy, *copy.rglob("*")):
+    path.chmod(path.stat().st_mode & 0o555)
+
+  def evaluated(*arguments):
+    command = processes.command(f"--workdir={copy}", *arguments, module=EVALUATE)
+    return subprocess.run(
+      without_privileges(*command), cwd=processes.ROOT, capture_output=True, text=True
+    )
+
+  refused, done = evaluated(), evaluated(f"--out={out}")
+  assert refused.returncode == 1 and "accuracy" in refused.stdout
+  last = refused.stderr.splitlines()[-1]
+  assert last.startswith(f"error: cannot write the report to {copy}/evaluation/")
+  assert last.endswith("Permission denied; give another place by --out")
+  assert done.returncode == 0, done.stderr
+  assert done.stderr.endswith(f"figures and this report: {out}\n")
+  assert sorted(path.name for path in out.iterdir()) == [
+    "confusion_matrix.png",
+    "reliability_diagram.png",
+    "report.json",
+    "report.txt",
+    "worst_mistakes.png",
+  ]
+  assert (out / "report.txt").read_text() == done.stdout == refused.stdout
+  assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +209,11 @@ def test_a_committee_averages_what_its_members_say(workdir, other, dataset):
   nets = [inference.load_run(folder) for folder in (workdir, other)]
   mean = sum(net.probabilities(net.logits(images)) for net in nets) / 2
   assert report["accuracy"] == pytest.approx((mean.argmax(-1) == labels).mean())
-  assert report["loss"] == pytest.approx(-np.log(mean[np.arange(len(labels)), labels]).mean())
+  raw = sum(net.probabilities(net.logits(images), calibrated=False) for net in nets) / 2
+  for name, probabilities in (("loss", raw), ("calibrated_cross_entropy", mean)):
+    given = probabilities[np.arange(len(labels)), labels]
+    assert report[name] == pytest.approx(-np.log(given).mean())
+  assert [one["temperature"] for one in report["runs"]] == [net.temperature for net in nets]
   assert [member["workdir"] for member in report["runs"]] == [str(workdir), str(other)]
 
 

@@ -7,11 +7,13 @@ import shutil
 import numpy as np
 import processes
 import pytest
+import scipy.special
 from ml_collections import FrozenConfigDict
 
 from mnist_mlp import config, data, inference
 from mnist_mlp.core import steps
 from mnist_mlp.errors import RunError, UsageError
+from mnist_mlp.run import calibration
 from mnist_mlp.train import train_and_evaluate
 
 
@@ -94,6 +96,41 @@ def test_the_best_checkpoint_of_an_unfinished_run(trained_run, tmp_path):
   assert found["accuracy"] == pytest.approx(accuracies[best], abs=1e-6)
 
 
+@pytest.mark.parametrize("best", [False, True])
+def test_the_temperature_is_that_of_the_weights(trained_run, best):
+  """Those of the last and of the best validation each have their own."""
+  net = inference.load_run(trained_run, best=best)
+  images, labels = data.load(net.config.data, report=lambda line: None).validation
+  expected = calibration.fit_temperature(net.logits(images), labels)
+  assert net.temperature == pytest.approx(expected, rel=1e-4)
+  assert net.temperature < 0.8  # Its labels were smoothed: it is not sure enough.
+
+
+@pytest.mark.slow
+def test_the_best_weights_have_a_temperature_of_their_own(digits_dir, tmp_path):
+  c = digits_config(digits_dir, num_epochs=12.0, optimizer__learning_rate=0.05)
+  train_and_evaluate(c, tmp_path)
+  last, best = (inference.load_run(tmp_path, best=best) for best in (False, True))
+  assert best.step < last.step, "the last weights are the best; take another learning rate"
+  images, labels = data.load(c.data, report=lambda line: None).validation
+  for net in (last, best):
+    expected = calibration.fit_temperature(net.logits(images), labels)
+    assert net.temperature == pytest.approx(expected, rel=1e-4)
+  assert abs(np.log(last.temperature / best.temperature)) > 1e-3
+
+
+def test_a_run_of_an_earlier_version_is_not_calibrated(trained_run, tmp_path):
+  workdir = tmp_path / "run"
+  shutil.copytree(trained_run, workdir)
+  result = json.loads((workdir / "result.json").read_text())
+  del result["calibration"]
+  (workdir / "result.json").write_text(json.dumps(result))
+  net = inference.load_run(workdir)
+  assert net.temperature is None
+  logits = np.random.default_rng(0).normal(size=(5, 10)).astype(np.float32)
+  assert net.probabilities(logits) == pytest.approx(scipy.special.softmax(logits, -1))
+
+
 def damage_checkpoint(workdir):
   for path in (workdir / "checkpoints").rglob("d/*"):
     content = bytearray(path.read_bytes())
@@ -163,7 +200,7 @@ def test_workdirs_that_hold_no_net(trained_run, tmp_path, harm, message):
 def test_extreme_logits_become_probabilities(trained_run, loss):
   c = inference.load_run(trained_run).config.copy_and_resolve_references()
   c.loss.name = loss
-  net = dataclasses.replace(inference.load_run(trained_run), config=c)
+  net = dataclasses.replace(inference.load_run(trained_run), config=c, temperature=0.3)
   logits = np.array([[-1000, -1000, -1000], [1000, -1000, 0], [0.2, 0.3, 0.1]], np.float32)
   probabilities = net.probabilities(logits)
   assert probabilities.dtype == np.float64

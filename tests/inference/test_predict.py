@@ -173,6 +173,7 @@ def test_several_digits_in_pictures(trained_run, tmp_path):
     (["--workdir=x"], "no pictures"),
     (["--workdir=x", "a.png", "--show=b.gif"], "--show is 'b.gif', but must be"),
     (["--workdir=x", "a.png", "--show=no/b.png"], "the folder no does not exist"),
+    (["--workdir=x", "a.png", "--show=~nobody_of_that_name/b.png"], "no user called 'nobody_of"),
     (["--workdir=x", "a.png", "--show=a.png"], "one of the pictures"),
     (["--workdir=x", "a.png", "--jsn"], "jsn"),
     (["--workdir=no/run", "a.png"], "the workdir no/run does not exist"),
@@ -250,10 +251,10 @@ def test_a_run_on_images_that_may_be_unlike_mnists_gets_a_note(trained_run, tmp_
   workdir = tmp_path / "run"
   shutil.copytree(trained_run, workdir)
   facts = json.loads((workdir / "dataset.json").read_text())
-  facts = {**facts, "name": "scans", "stand_in_for": "mnist"}
+  facts = {**facts, "name": "scans", "stand_in_for": "mnist", "pen_strokes": False}
   (workdir / "dataset.json").write_text(json.dumps(facts))
   gray_picture(seven()).save(tmp_path / "a.png")
-  done = processes.run(f"--workdir={workdir}", tmp_path / "a.png", module=PREDICT)
+  done = processes.run(f"--workdir={workdir}", tmp_path / "a.png", "--as=strokes", module=PREDICT)
   assert done.returncode == 0
   assert done.stderr.startswith("note: pictures are made into images like MNIST's")
   assert "if those of scans are not like that" in done.stderr

@@ -116,6 +116,16 @@ def test_worst_mistakes_of_many_kinds_of_images(shape):
   assert figures.to_image(figure).std() > 10
 
 
+def test_worst_mistakes_have_numbers_once_it_is_said_how_they_are_counted():
+  images = np.zeros((3, 28, 28, 1), np.uint8)
+  split, logits = Examples(images, [0, 1, 1]), np.array([[1.0, 0], [1, 0], [2, 0]])
+  numbered = figures.worst_mistakes(split, logits, "ab", order="from $0$")
+  assert [text.get_text() for ax in numbered.axes for text in ax.texts] == ["image 2", "image 1"]
+  assert numbered.get_supxlabel() == r"images are counted from \$0\$"
+  plain = figures.worst_mistakes(split, logits, "ab")
+  assert not [text for ax in plain.axes for text in ax.texts] and plain.get_supxlabel() == ""
+
+
 def test_class_names_are_no_formulas():
   names = ["$_$", "a$b", "caf\udce9"]
   images = np.zeros((3, 28, 28, 1), np.uint8)

@@ -27,6 +27,11 @@ def test_a_member_is_like_a_lone_run(swept, tmp_path):
   assert set(own) >= set(expected)
   for name in ("test", "validation", "train", "best_validation"):
     assert own[name] == pytest.approx(expected[name], rel=1e-3)
+  for name in ("temperature", "best_temperature"):
+    assert own["calibration"][name] == pytest.approx(expected["calibration"][name], rel=1e-3)
+  for split in ("test", "validation"):
+    wanted = pytest.approx(expected["calibration"][split], abs=2e-3)
+    assert own["calibration"][split] == wanted
   assert saved(member.folder)[-1] == saved(lone)[-1]
 
 

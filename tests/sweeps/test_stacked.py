@@ -196,7 +196,7 @@ arguments = dict(config=group.static, length=ChunkLength(1, EPOCH))
 
 def train(tree, split):
   state, metrics = stacked.train_chunk(tree["state"], tree["metrics"], split, **arguments)
-  evaluation = stacked.evaluate(state, split, config=group.static)
+  evaluation, _ = stacked.evaluate_and_predict(state, split, config=group.static)
   best = stacked.keep_best(tree["best"], state, evaluation.accuracy.compute())
   return stacked.pack({"state": state, "metrics": metrics, "best": best})
 

@@ -99,6 +99,7 @@ def _train(run: Run, trainer: "Trainer", loop: Loop, checkpoints: Checkpoints) -
           row = reporter.evaluation(chunk.step, found, chunk.snapshot[0].params)
           accuracy = row.get("validation/accuracy")
         if chunk.snapshot:
+          reporter.flush()
           checkpoints.save(chunk.step, chunk.snapshot, run.about(), accuracy)
       if loop.step < total_steps:
         checkpoints.save(loop.step, (trainer.state, trainer.metrics), run.about())

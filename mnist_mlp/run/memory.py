@@ -11,7 +11,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mnist_mlp.core.spec import DataSpec
-from mnist_mlp.errors import RunError, UsageError
+from mnist_mlp.errors import RunError, UsageError, UserError
 from mnist_mlp.run import cgroup
 
 _FLOAT = 4  # bytes
@@ -102,6 +102,8 @@ def exhaustion(advice: str) -> Iterator[None]:
   """
   try:
     yield
+  except UserError:  # A full disk calls itself exhausted as well.
+    raise
   except (RuntimeError, MemoryError) as error:  # JAX's own is a RuntimeError.
     if isinstance(error, RuntimeError) and not _is_full(str(error)):
       raise

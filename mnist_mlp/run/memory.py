@@ -102,15 +102,15 @@ def exhaustion(advice: str) -> Iterator[None]:
   """
   try:
     yield
-  except UserError:  # A full disk calls itself exhausted as well.
-    raise
   except (RuntimeError, MemoryError) as error:  # JAX's own is a RuntimeError.
-    if isinstance(error, RuntimeError) and not _is_full(str(error)):
+    if isinstance(error, RuntimeError) and not _is_full(error):
       raise
     reason = str(error).strip().partition("\n")[0].rstrip(".")
     raise RunError(f"the memory is full ({reason}); {advice}") from error
 
 
-def _is_full(message: str) -> bool:
-  signs = ("resource_exhausted", "out of memory", "can't start new thread")
-  return any(sign in message.lower() for sign in signs)
+def _is_full(error: RuntimeError) -> bool:
+  signs = ["out of memory", "can't start new thread"]
+  if not isinstance(error, UserError):  # A disk that is full calls itself exhausted as well.
+    signs.append("resource_exhausted")
+  return any(sign in str(error).lower() for sign in signs)

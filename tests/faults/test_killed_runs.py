@@ -27,7 +27,7 @@ def test_a_killed_run_comes_to_the_same_end(
       if not killing.is_killed(process, workdir, chance.uniform(0, seconds)):
         break
       kills += 1
-    done = processes.run(*words, **variables)
+    done = processes.run(*words, timeout=900, **variables)
     assert done.returncode == 0, done.stderr
     assert same(workdir, uninterrupted)
     assert not (workdir / "damaged").exists()

@@ -35,7 +35,9 @@ def undisturbed(path, digits_dir, tmp_path_factory):
   def of(engine):
     if engine not in folders:
       folders[engine] = tmp_path_factory.mktemp("undisturbed") / engine
-      done = sweeping.run(path, folders[engine], digits_dir, f"--engine={engine}", *EVER)
+      done = sweeping.run(
+        path, folders[engine], digits_dir, f"--engine={engine}", *EVER, timeout=900
+      )
       assert done.returncode == 0, done.stderr
     return folders[engine]
 
@@ -55,7 +57,7 @@ def test_a_killed_sweep_comes_to_the_same_end(
       _,
     ):
       kills += killing.is_killed(process, workdir, chance.uniform(0, SECONDS))
-  done = sweeping.run(path, workdir, digits_dir, *words)
+  done = sweeping.run(path, workdir, digits_dir, *words, timeout=900)
   assert done.returncode == 0, done.stderr
   assert sweeping.content(workdir) == sweeping.content(expected)
   members = os.listdir(expected / "members")

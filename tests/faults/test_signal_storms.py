@@ -62,6 +62,6 @@ def test_a_run_comes_to_the_same_end(number, uninterrupted, digits_dir, tmp_path
       process.kill()
       process.wait()
     count("signals", len(sent))
-  done = processes.run(*words, **variables)
+  done = processes.run(*words, timeout=900, **variables)
   assert done.returncode == 0, done.stderr
   assert same(workdir, uninterrupted)

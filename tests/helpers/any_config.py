@@ -71,7 +71,7 @@ def numbers(field):
   if isinstance(field.default, float):
     below = {"exclude_min": field.allowed[0] == "(", "exclude_max": field.allowed[-1] == ")"}
     high = min(high, 1e30)
-    near = st.floats(low, min(high, low + 1), width=32, **below)
+    near = st.floats(low, min(high, low + 1), **below)
     return near | st.floats(low, high, **below)
   return st.integers(int(low), int(low) + 40) | st.just(int(high))
 
@@ -91,7 +91,7 @@ def config_of(changed, data_dir):
   rest = {name: value for name, value in changed.items() if name not in sections}
   flat = config_lib.flatten(config_lib.default()) | SMALL | {"data.data_dir": data_dir} | rest
   c = ConfigDict(config_lib.unflatten(flat), type_safe=False)
-  with c.unlocked():
+  with c.unlocked(), c.ignore_type():
     for name, value in sections.items():
       c[name] = value
   return c

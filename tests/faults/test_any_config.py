@@ -10,11 +10,16 @@ CODE = "import runpy; runpy.run_module('any_config', run_name='__main__')"
 
 
 @pytest.mark.parametrize(
-  "examples",
-  [pytest.param(20, marks=pytest.mark.slow), pytest.param(500, marks=pytest.mark.hundredfold)],
+  ("number", "examples"),
+  [
+    pytest.param(0, 20, marks=pytest.mark.slow),
+    *(pytest.param(number, 50, marks=pytest.mark.hundredfold) for number in range(1, 11)),
+  ],
 )
-def test_any_config_trains_or_is_refused_in_one_sentence(examples, digits_dir, tmp_path, count):
-  seed = os.environ[chances.FAULTS_SEED]
+def test_any_config_trains_or_is_refused_in_one_sentence(
+  number, examples, digits_dir, tmp_path, count
+):
+  seed = int(os.environ[chances.FAULTS_SEED]) + number
   code = f"import os; os.chdir({str(tmp_path)!r})\n{CODE}"
   variables = {"HOME": str(tmp_path), "TFDS_DATA_DIR": str(digits_dir)}
   done = processes.python(code, examples, seed, digits_dir, timeout=3000, **variables)

@@ -109,6 +109,7 @@ def _train(run: Run, trainer: "Trainer", loop: Loop, checkpoints: Checkpoints) -
           row = reporter.evaluation(chunk.step, found, chunk.snapshot[0].params)
         if chunk.snapshot:
           accuracy = row.get("validation/accuracy")
+          reporter.flush()
           checkpoints.save(chunk.step, chunk.snapshot, run.about(), accuracy)
         if row and run.stopped_by_caller(row) and not signals.received:
           trainer.state, trainer.metrics = chunk.snapshot

@@ -1,7 +1,9 @@
 """Prepared data that all test files share: made once a test session, whatever the worker."""
 
+import collections
 import fcntl
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -9,7 +11,9 @@ import tempfile
 import extra_files
 import processes
 import pytest
+from chances import FAULTS_SEED
 from etils import epy
+from training_runs import LONG
 
 from mnist_mlp import config, data
 
@@ -34,8 +38,24 @@ def pytest_configure(config):
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-  if config.option.markexpr == "not slow":
+  if "not slow" in config.option.markexpr:
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+  os.environ.setdefault(FAULTS_SEED, str(secrets.randbelow(10**6)))
+
+
+def pytest_report_header():
+  """Says from which seed the faults of tests/faults/ are drawn; give it to draw them again."""
+  return f"{FAULTS_SEED}={os.environ[FAULTS_SEED]}"
+
+
+def pytest_terminal_summary(terminalreporter):
+  """Says how many faults of each kind the passed tests brought about; see tests/faults/."""
+  counts = collections.Counter()
+  for report in terminalreporter.stats.get("passed", []):
+    for name, value in report.user_properties:
+      counts[name] += value
+  for name, value in sorted(counts.items()):
+    terminalreporter.write_line(f"{value:6,} {name}")
 
 
 def _heed_signals():
@@ -102,6 +122,22 @@ def handwriting_files():
 def mnist_dir(shared_dir, mnist_files):
   """A TFDS folder, not to be written to, in which 'mnist' is prepared and decoded."""
   return _prepare_once(shared_dir, "mnist", mnist_files)
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(shared_dir, digits_dir):
+  """The workdir, not to be written to, of the run LONG; beside it lies what Python imported."""
+  workdir = shared_dir / "uninterrupted" / "run"
+  workdir.parent.mkdir(exist_ok=True)
+  with open(shared_dir / "uninterrupted.lock", "w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if not (workdir / "result.json").exists():
+      variables = {"TFDS_DATA_DIR": str(digits_dir), **processes.OPTIMIZED}
+      python = ("-X", "importtime")
+      done = processes.run(*LONG, f"--workdir={workdir}", python=python, **variables)
+      assert done.returncode == 0, done.stderr
+      (workdir.parent / "imports").write_text(done.stderr)
+  return workdir
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,19 @@ import pytest
 
 # What goes with a room.
 DELETED = {
-  "sweeps": ["mnist_mlp/sweeps", "mnist_mlp/sweep.py", "configs/sweep_*.py", "tests/sweeps"],
+  "sweeps": [
+    "mnist_mlp/sweeps",
+    "mnist_mlp/sweep.py",
+    "configs/sweep_*.py",
+    "tests/sweeps",
+    "tests/faults/test_*_sweeps.py",
+  ],
   "inference": [
     "mnist_mlp/inference",
     "mnist_mlp/predict.py",
     "mnist_mlp/evaluate.py",
     "tests/inference",
+    "tests/faults/test_damaged_weights.py",
   ],
 }
 # These are about the project as it is, with its pages, scripts and figures.

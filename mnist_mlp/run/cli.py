@@ -29,8 +29,10 @@ from mnist_mlp.run import field_help
 from mnist_mlp.run.config_files import find, load_config
 
 _HELP = {"--help", "-help", "-h", "--helpshort", "--helpfull"}
-# Of writes for which there is no room: on a disk, within a quota, in a file of limited size.
+# Of files for which there is no room: on a disk, within a quota, in a file of limited size.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Of files that cannot be reached: the disk is faulty, read-only or gone, or denies access.
+_UNREACHABLE = (errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE, errno.ENODEV)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,11 +149,12 @@ def user_errors() -> Iterator[None]:
     print("error: " + "\n".join(lines), file=sys.stderr)
     sys.exit(error.exit_code)
   except OSError as error:
-    if error.errno not in _FULL:
+    if error.errno not in _FULL + _UNREACHABLE:
       raise
     _discard_output()
-    advice = "make room, then the same command goes on from what was saved"
-    print(f"error: {error}; {advice}", file=sys.stderr)
+    first = "make room" if error.errno in _FULL else "see to the disk"
+    advice = f"{first}, then the same command goes on from what was saved"
+    print(f"error: {printable(str(error))}; {advice}", file=sys.stderr)
     sys.exit(1)
   except KeyboardInterrupt:
     print("interrupted; what was saved before is kept", file=sys.stderr)

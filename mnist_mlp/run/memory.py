@@ -14,7 +14,7 @@ from mnist_mlp import cgroup
 from mnist_mlp.core.model import create_model
 from mnist_mlp.core.spec import DataSpec
 from mnist_mlp.core.state import num_weights
-from mnist_mlp.errors import RunError, UsageError
+from mnist_mlp.errors import RunError, UsageError, UserError
 
 _FLOAT = 4  # bytes
 _UNKNOWN = 4 * 2**30  # bytes; of a system that does not say
@@ -110,18 +110,14 @@ def exhaustion(advice: str) -> Iterator[None]:
     yield
   # JAX's own is a RuntimeError; a module that is imported late may find no room, either.
   except (RuntimeError, MemoryError, ImportError) as error:
-    if not isinstance(error, MemoryError) and not _is_full(str(error)):
+    if not isinstance(error, MemoryError) and not _is_full(error):
       raise
     reason = str(error).strip().partition("\n")[0].rstrip(".")
     raise RunError(f"the memory is full ({reason}); {advice}") from error
 
 
-def _is_full(message: str) -> bool:
-  signs = (
-    "resource_exhausted",
-    "out of memory",
-    "can't start new thread",
-    "cannot allocate memory",
-    "failed to map segment",
-  )
-  return any(sign in message.lower() for sign in signs)
+def _is_full(error: Exception) -> bool:
+  signs = ["out of memory", "can't start new thread", "cannot allocate", "failed to map segment"]
+  if not isinstance(error, UserError):  # A disk that is full calls itself exhausted as well.
+    signs.append("resource_exhausted")
+  return any(sign in str(error).lower() for sign in signs)

@@ -1,8 +1,9 @@
 """What a run reports, to the terminal, to TensorBoard and to metrics.jsonl. It decides nothing."""
 
+import functools
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -29,10 +30,30 @@ with epy.lazy_imports():  # matplotlib is needed at the end, and takes half a se
 # How often a run writes weight histograms, which take as long as many steps.
 _HISTOGRAMS = 5
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _writes(method: _Method) -> _Method:
+  """Makes a method of Reporter raise a RunError if TensorBoard's events cannot be written."""
+
+  @functools.wraps(method)
+  def wrapped(self, *args, **kwargs):
+    try:
+      return method(self, *args, **kwargs)
+    except (AsyncError, OSError) as error:
+      cause: BaseException | None = error
+      while isinstance(cause, AsyncError):  # Each of CLU's writers adds one.
+        cause = cause.__cause__
+      folder = self._run.folder.path
+      raise RunError(f"cannot write TensorBoard's events in {folder}: {cause}") from error
+
+  return wrapped  # type: ignore[return-value]
+
 
 class Reporter:
   """The reports of one start of a run. Use as a context manager: leaving it flushes and closes."""
 
+  @_writes
   def __init__(self, run: Run, first_step: int, *, pictures: bool = True):
     """Opens TensorBoard's writer.
 
@@ -56,20 +77,18 @@ class Reporter:
     """Returns itself."""
     return self
 
-  def __exit__(self, kind: Any, error: Any, _: Any) -> None:
+  def __exit__(self, kind: Any, *_: Any) -> None:
     """Closes the writer; tells TensorBoard how the run ended, unless it will go on.
 
     Raises:
       RunError: TensorBoard's events could not be written.
     """
-    if isinstance(error, AsyncError):
-      self._console.stop_bar()
-      raise self._cannot_write(error) from error
     goes_on = kind is not None and (
       issubclass(kind, Interrupted) or not issubclass(kind, Exception)
     )
     self.close(None if goes_on else "failure" if kind else "success")
 
+  @_writes
   def close(self, status: str | None) -> None:
     """Closes the writer; 'success' or 'failure' tell TensorBoard how the run ended.
 
@@ -77,17 +96,16 @@ class Reporter:
       RunError: TensorBoard's events could not be written.
     """
     self._console.stop_bar()
-    try:
-      self._writer.close()
-    except AsyncError as error:
-      raise self._cannot_write(error) from error
+    self._writer.close()
     if status:
       tensorboard.write_session_end(self._run.folder.path, status)
 
-  def _cannot_write(self, error: AsyncError) -> RunError:
-    folder = self._run.folder.path
-    return RunError(f"cannot write TensorBoard's events in {folder}: {error.__cause__}")
+  @_writes
+  def flush(self) -> None:
+    """Returns once TensorBoard's events are on the disk."""
+    self._writer.flush()
 
+  @_writes
   def introduction(self, params: Any) -> None:
     """Says what is trained. TensorBoard is told only at the first start of a run.
 
@@ -117,6 +135,7 @@ class Reporter:
     """Makes rates count from `now`, a `time.perf_counter()`: not from before compilation."""
     self._last_time = now
 
+  @_writes
   def evaluation(self, step: int, measured: Measured, params: Any) -> dict[str, float]:
     """Reports an evaluation.
 
@@ -179,6 +198,7 @@ class Reporter:
     )
     self._last_histogram = step
 
+  @_writes
   def test(
     self, metrics: Mapping[str, Any], logits: np.ndarray, params: Any, best: Mapping | None
   ) -> dict[str, float]:

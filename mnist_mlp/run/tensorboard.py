@@ -28,6 +28,7 @@ from tensorboard.plugins.text import summary_v2 as text_summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
+from mnist_mlp.run import durable
 from mnist_mlp.run.hparams import hparams_of, trial_id
 
 _STATUSES = {"success": api_pb2.STATUS_SUCCESS, "failure": api_pb2.STATUS_FAILURE}
@@ -83,7 +84,8 @@ def write_session_end(logdir: str | os.PathLike, status: str) -> None:
 class SummaryWriter:
   """A `clu.metric_writers.MetricWriter` of TensorBoard event files.
 
-  Every call writes through to the file, so that a killed process loses nothing.
+  Every call writes through to the file, so that a killed process loses nothing. What is flushed
+  outlives a loss of power.
   """
 
   def __init__(self, logdir: str | os.PathLike, *, first_step: int | None = None):
@@ -140,10 +142,11 @@ class SummaryWriter:
   write_summaries = write_audios = write_videos = _unsupported
 
   def flush(self) -> None:
-    """Does nothing: every call writes through."""
+    """Returns once all that was written is on the disk."""
+    self._events.flush()
 
   def close(self) -> None:
-    """Closes the file; a later write raises ValueError."""
+    """Flushes and closes the file; a later write raises ValueError."""
     self._events.close()
 
 
@@ -151,13 +154,14 @@ class _EventFile:
   """A new TensorBoard event file. Each event is handed to the operating system at once."""
 
   def __init__(self, logdir, suffix=""):
-    folder = pathlib.Path(logdir)
+    self._folder = folder = pathlib.Path(logdir)
     folder.mkdir(parents=True, exist_ok=True)
     # TensorBoard reads the files of a run in the order of their names, so the time comes first. A
     # file that is earlier than those it has read would be passed over: a clock may be set back.
     self._earliest = max(time.time(), _latest(folder) + 1e-3)
     name = f"{_PREFIX}{self._earliest:.6f}.{socket.gethostname()}.{os.getpid()}{suffix}"
-    self._records = RecordWriter((folder / name).open("xb"))
+    self._file = (folder / name).open("xb")
+    self._records = RecordWriter(self._file)
     self.write(file_version="brain.Event:2")
 
   def write(self, **fields):
@@ -165,8 +169,15 @@ class _EventFile:
     self._records.write(event.SerializeToString())
     self._records.flush()
 
+  def flush(self):
+    os.fsync(self._file.fileno())
+    durable.sync_folder(self._folder)
+
   def close(self):
-    self._records.close()
+    try:
+      self.flush()
+    finally:
+      self._records.close()
 
 
 def _latest(folder):

@@ -112,6 +112,8 @@ class _Training:
   def _save(self, step: int, packed: stacked.Tree) -> int:
     members = self._population.members
     rows = {members[row].name: run.folder.history.rows for row, run in self._runs.items()}
+    for reporter in self._reporters.values():
+      reporter.flush()
     self._checkpoints.save(step, packed, {"rows": rows})
     self._checkpoints.wait()
     if self._manner.saved:

@@ -238,6 +238,7 @@ KNOWN = {
   ("CONTRIBUTING.md", "Tests"): [
     ("pytest", collect),
     ("pytest -m slow", collect),
+    ("pytest -m hundredfold", collect),
     (".ci/run", check_file),
     ("git worktree add ../before main", leave),
     ("python scripts/same_bits.py --record=before.json --checkout=../before", ask_for_help),

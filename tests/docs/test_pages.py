@@ -80,4 +80,13 @@ def test_modules_that_a_page_names_exist(page):
   for name in re.findall(
     r"`((?:mnist_mlp|configs|scripts|tests|core|data|run|docs)/[\w./]+)`", text_of(page)
   ):
-    assert (ROOT / name).exists() or (ROOT / "mnist_mlp" / name).exists(), name
+    places = (ROOT, ROOT / "mnist_mlp", ROOT / "tests")
+    assert any((place / name).exists() for place in places), name
+
+
+def test_tests_that_the_page_on_reliability_names_exist():
+  named = set(re.findall(r"`([\w/]*test_\w+\.py)`", text_of("docs/reliability.md")))
+  assert len(named) > 30
+  assert not [name for name in named if not (ROOT / "tests" / name).is_file()]
+  faults = {f"faults/{path.name}" for path in ROOT.glob("tests/faults/test_*.py")}
+  assert faults <= named, "a fault has no row"

@@ -6,6 +6,16 @@ from training_runs import last_digest, read_result
 from mnist_mlp.errors import UserError
 from mnist_mlp.train import train_and_evaluate
 
+# The command of another such run, but for its folders.
+COMMAND = (
+  "--config=configs/adam.py",
+  "--config.data.name=digits",
+  "--config.data.validation_examples=100",
+  "--config.model.features=(16,)",
+  "--config.num_steps=12",
+  "--config.eval_every_steps=6",
+)
+
 
 def config_of(digits_dir):
   return small.config_of(
@@ -24,6 +34,12 @@ def outcome(config, workdir):
   except UserError as error:
     return str(error)
   return ""
+
+
+def is_one_sentence(said):
+  """Returns whether what a command printed ends with its only error, without a traceback."""
+  errors = [line for line in said.splitlines() if line.startswith("error: ")]
+  return len(errors) == 1 and said.endswith(f"{errors[0]}\n") and "Traceback" not in said
 
 
 def same(workdir, finished):

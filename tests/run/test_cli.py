@@ -1,6 +1,7 @@
 """What all commands share: flags of their own, errors in one sentence, exit codes."""
 
 import errno
+import os
 import re
 import shutil
 import signal
@@ -162,7 +163,24 @@ def test_an_error_that_a_user_can_cause_is_a_line_and_an_exit_code(error, code, 
   assert capsys.readouterr() == ("", said)
 
 
-@pytest.mark.parametrize("error", [ValueError("a bug"), OSError(errno.EIO, "broken")])
+@pytest.mark.parametrize(
+  ("name", "first"),
+  [
+    *((name, "make room") for name in ("ENOSPC", "EDQUOT", "EFBIG")),
+    *((name, "see to the disk") for name in ("EIO", "EROFS", "EACCES", "ESTALE")),
+  ],
+)
+def test_a_disk_that_fails_is_one_line_that_names_the_file(name, first, capsys):
+  number = getattr(errno, name)
+  with pytest.raises(SystemExit) as caught, cli.user_errors():
+    raise OSError(number, os.strerror(number), "a\x1bb")
+  assert caught.value.code == 1
+  said = capsys.readouterr().err
+  assert said.startswith(f"error: [Errno {number}] {os.strerror(number)}: 'a\\x1bb'; {first}, then")
+  assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), OSError(errno.ENOEXEC, "no program")])
 def test_any_other_error_keeps_its_traceback(error):
   with pytest.raises(type(error)), cli.user_errors():
     raise error

@@ -64,6 +64,9 @@ def test_only_errors_of_a_full_memory_are_reworded():
     raise ImportError("No module named 'x'")
   with pytest.raises(RunError, match="else"), memory.exhaustion("lower X"):
     raise RunError("else")
+  disk = "cannot save: RESOURCE_EXHAUSTED: No space left on device"
+  with pytest.raises(RunError, match=f"^{disk}$"), memory.exhaustion("lower X"):
+    raise RunError(disk)
   with pytest.raises(jax.errors.JaxRuntimeError), memory.exhaustion("lower X"):
     raise jax.errors.JaxRuntimeError("INTERNAL: else")
   with pytest.raises(ValueError), memory.exhaustion("lower X"):

@@ -1,6 +1,7 @@
 """TensorBoard's own readers and its server, on what our writer wrote."""
 
 import io
+import os
 import subprocess
 import sys
 import time
@@ -221,6 +222,24 @@ def test_background_errors_surface(tmp_path):
   writer.write_images(0, {"bad": np.zeros((2, 28, 28))})
   with pytest.raises(Exception, match=r"image 'bad' has shape \(1, 2, 28, 28\)"):
     writer.close()
+
+
+def test_what_is_flushed_outlives_a_loss_of_power(tmp_path, monkeypatch):
+  fsync, asked = os.fsync, []
+
+  def noted(descriptor):
+    asked.append((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size))
+    fsync(descriptor)
+
+  monkeypatch.setattr(os, "fsync", noted)
+  writer = tensorboard.create_writer(tmp_path)
+  for act in (writer.flush, writer.close):
+    writer.write_scalars(1, {"a": 1.0})
+    asked.clear()
+    act()
+    (path,) = tmp_path.iterdir()
+    content = path.stat().st_ino, path.stat().st_size
+    assert content in asked and tmp_path.stat().st_ino in [inode for inode, _ in asked]
 
 
 def test_unsupported_kinds(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from lost_runs import config_of, outcome, same
+from tensorboard.backend.event_processing import event_accumulator
 
 from mnist_mlp.train import train_and_evaluate
 
@@ -66,13 +67,21 @@ def disk(tmp_path_factory, digits_dir):
   disk.close()
 
 
+def shown(workdir):
+  """Returns the steps of the evaluations that TensorBoard shows."""
+  events = event_accumulator.EventAccumulator(str(workdir)).Reload()
+  return [event.step for event in events.Scalars("validation/accuracy")]
+
+
 @pytest.mark.parametrize("share", SHARES)
-def test_a_run_whose_power_was_cut_comes_to_the_same_end(disk, digits_dir, tmp_path, share):
+def test_a_run_whose_power_was_cut_comes_to_the_same_end(disk, digits_dir, tmp_path, share, count):
   states, workdir = disk[0].states, disk[1]
   state = states[round(share * (len(states) - 1))]
   restore(state, workdir.stat().st_ino, tmp_path / "run")
   assert outcome(config_of(digits_dir), tmp_path / "run") == ""
   assert same(tmp_path / "run", workdir)
+  assert shown(tmp_path / "run") == shown(workdir) == [6, 12, 18, 24]
+  count("losses of power", 1)
 
 
 def test_nothing_of_a_finished_run_is_lost(disk, digits_dir, tmp_path):
@@ -80,3 +89,4 @@ def test_nothing_of_a_finished_run_is_lost(disk, digits_dir, tmp_path):
   restore(state, workdir.stat().st_ino, tmp_path / "run")
   assert (tmp_path / "run" / "result.json").read_bytes() == (workdir / "result.json").read_bytes()
   assert same(tmp_path / "run", workdir)
+  assert shown(tmp_path / "run") == shown(workdir)

@@ -12,6 +12,18 @@ _LOG_PROBABILITIES = {
 }
 
 
+def log_scores(loss_name: str, logits: jax.typing.ArrayLike) -> jax.Array:
+  """Returns the logarithms of probabilities, float32 [N, classes], up to a constant per example.
+
+  The softmax of these scores are the probabilities.
+
+  Args:
+    loss_name: `config.loss.name`, which says how probabilities follow from logits.
+    logits: float32 [N, classes].
+  """
+  return _LOG_PROBABILITIES[loss_name](logits)
+
+
 def cross_entropy(loss_name: str, logits: jax.Array, labels: jax.Array) -> jax.Array:
   """Returns minus the logarithm of the probability of each example's class, float32 [N], in nats.
 

@@ -56,7 +56,7 @@ def _of_member(net: Net, stored: Any, images: jax.Array) -> jax.Array:
 
 def _to_stablehlo(function: Any, image: jax.ShapeDtypeStruct) -> tuple[bytes, dict[str, Any]]:
   exported = jax_export.export(jax.jit(function), platforms=PLATFORMS)(image)
-  return exported.serialize(), {
+  return bytes(exported.serialize()), {
     "call": "jax.export.deserialize(bytearray(open(file, 'rb').read())).call(images)",
     "needs": "jax and flatbuffers",
     "platforms": list(PLATFORMS),

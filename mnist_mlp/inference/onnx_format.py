@@ -34,7 +34,12 @@ def convert(function: Any, image: jax.ShapeDtypeStruct) -> bytes:
   """
   with _needed("jax2onnx"), _quiet():
     model = jax2onnx.to_onnx(
-      function, [image], "net", OPSET, input_names=["images"], output_names=["probabilities"]
+      function,
+      [image],
+      model_name="net",
+      opset=OPSET,
+      input_names=["images"],
+      output_names=["probabilities"],
     )
   for tensor in model.graph.initializer:
     _narrow(model, tensor)

@@ -1,4 +1,4 @@
-"""TensorBoard as people see it: its tabs in a headless Chromium, what they show, pictures of them.
+"""Pages as people see them, in a headless Chromium; the tabs of TensorBoard and what they show.
 
 Needs Selenium, of the `test` extra, and Chromium with its driver, which on Debian are the packages
 chromium and chromium-driver. Nothing is fetched from the network.
@@ -80,9 +80,17 @@ def missing():
 @contextlib.contextmanager
 def tensorboard_page(url, width=1400, height=900):
   """Yields the `Page` of a browser for the TensorBoard at `url`; sizes are pixels of the page."""
+  with started(width, height) as driver:
+    yield Page(driver, url.rstrip("/"))
+
+
+@contextlib.contextmanager
+def started(width, height):
+  """Yields a Selenium driver, which logs its requests; sizes are pixels of the page."""
   with tempfile.TemporaryDirectory() as profile:
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
     for flag in (*_FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
       options.add_argument(flag)
     driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
@@ -91,7 +99,7 @@ def tensorboard_page(url, width=1400, height=900):
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
       )
-      yield Page(driver, url.rstrip("/"))
+      yield driver
     finally:
       driver.quit()
 

@@ -22,6 +22,21 @@ def log_probabilities(loss_name: str, logits: jax.typing.ArrayLike) -> jax.Array
   return _LOG_PROBABILITIES.get(loss_name, lambda logits: logits)(logits)
 
 
+@jax.jit
+def probabilities(
+  log_probabilities: jax.typing.ArrayLike, inverse_temperature: jax.typing.ArrayLike = 1.0
+) -> jax.Array:
+  """Returns the softmax of scores that are divided by a temperature, float32 [N, classes].
+
+  A temperature below 1 makes a net surer. It never changes which class is the likeliest.
+
+  Args:
+    log_probabilities: float32 [N, classes], up to a constant for each example.
+    inverse_temperature: float32 [], above 0.
+  """
+  return jax.nn.softmax(log_probabilities * inverse_temperature)
+
+
 def cross_entropy(log_probabilities: jax.Array, labels: jax.Array) -> jax.Array:
   """Returns minus the logarithm of the probability of each example's class, float32 [N], in nats.
 

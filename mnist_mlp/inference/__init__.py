@@ -27,6 +27,8 @@ What each module answers:
     sources      files, folders and standard input -> pictures
     readings     what a net says of several digits in a picture: numbers
     display      what a net says of pictures as a table, JSON and a figure
+    exporting    a net as a program that needs nothing of this package; onnx_format: in ONNX
+    page         a page to draw on
 
 Importing this package imports neither JAX nor SciPy nor Pillow. Each name imports its module when
 it is used for the first time.

@@ -10,10 +10,10 @@ import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp.core import losses, steps
-from mnist_mlp.core.probabilities import log_probabilities
+from mnist_mlp.core.probabilities import log_probabilities, probabilities
 from mnist_mlp.core.state import TrainState
 from mnist_mlp.errors import UsageError
-from mnist_mlp.run import calibration, trained
+from mnist_mlp.run import trained
 from mnist_mlp.run.workdir import Workdir
 
 
@@ -54,13 +54,20 @@ class Net:
   def probabilities(self, logits: np.ndarray, *, calibrated: bool = True) -> np.ndarray:
     """Returns float64 [N, classes], rows that sum to 1, as the run's loss understands its logits.
 
+    They are computed in float32, so that an exported program gives the same bits.
+
     Args:
       logits: float32 [N, classes].
       calibrated: whether the temperature is used, if there is one.
     """
-    temperature = (calibrated and self.temperature) or 1.0
     scores = log_probabilities(self.config.loss.name, np.asarray(logits, np.float32))
-    return calibration.probabilities(scores, temperature)
+    surer = self.inverse_temperature if calibrated else np.float32(1)
+    return np.asarray(probabilities(scores, surer), np.float64)
+
+  @property
+  def inverse_temperature(self) -> np.float32:
+    """By what logarithms of probabilities are multiplied; 1 if no temperature was fitted."""
+    return np.float32(1 / (self.temperature or 1.0))
 
   def losses(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Returns the run's loss of each example, float32 [N].

@@ -15,10 +15,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from concurrent import futures
 from pathlib import Path
 
 import commands
+import drawing
 import predicting
 import processes
 import pytest
@@ -91,6 +93,34 @@ def train_on_own_files(command):
   (test,) = re.findall(r"^data: the files have no test split, so (\d+) of 300", output, re.M)
   assert re.search(r"^data: 300 pictures .* all become 28x28 pixels, grayscale;", output, re.M)
   assert f"of all {test} images of my_pictures (own files) wrong" in output
+
+
+def export(command):
+  shell(f"{RUN} {SHORT} --workdir=runs/adam")
+  assert "how to call it" in shell(command)
+  assert {"net.json"} < {path.name for path in Path("exported").iterdir()}
+
+
+def export_onnx(command):
+  pytest.importorskip("jax2onnx", exc_type=ImportError)
+  export(command)
+
+
+def call_exported(program):
+  export("python -m mnist_mlp.export --workdir=runs/adam --out=exported")
+  images = "import numpy as np\n\nimages = np.zeros((3, 28, 28, 1), np.uint8)\n"
+  check = "assert probabilities.shape == (3, 10)\n"
+  subprocess.run([sys.executable, "-c", images + program + check], check=True)
+
+
+def serve_page(command):
+  for package in ("starlette", "uvicorn"):
+    pytest.importorskip(package)
+  shell(f"{RUN} {SHORT} --workdir=runs/adam")
+  module, *arguments = shlex.split(command.removeprefix("python -m "))
+  assert module == "mnist_mlp.demo"
+  with drawing.serve(*arguments) as url, urllib.request.urlopen(url) as answer:
+    assert b"Draw a digit" in answer.read()
 
 
 def look(command):
@@ -279,6 +309,21 @@ KNOWN = {
     (f"{RUN} --config.data.files=my_pictures", train_on_own_files),
     ("pip install -e '.[parquet]'", check_extras),
   ],
+  ("docs/export.md", ""): [
+    ("python -m mnist_mlp.export --workdir=runs/adam --out=exported", export)
+  ],
+  ("docs/export.md", "StableHLO"): [
+    (
+      "import jax\n\n"
+      'program = jax.export.deserialize(bytearray(open("exported/net.stablehlo", "rb").read()))\n'
+      "probabilities = program.call(images)\n",
+      call_exported,
+    )
+  ],
+  ("docs/export.md", "ONNX"): [
+    ("pip install -e '.[onnx]'", check_extras),
+    ("python -m mnist_mlp.export --workdir=runs/adam --out=exported --format=onnx", export_onnx),
+  ],
   ("docs/performance.md", ""): [
     ("pip install -e '.[benchmark]'", check_extras),
     ("python scripts/benchmark.py --update_page", ask_for_help),
@@ -297,6 +342,10 @@ KNOWN = {
     ),
   ],
   ("docs/pictures.md", "What is read"): [("pip install -e '.[heif]'", check_extras)],
+  ("docs/pictures.md", "A page to draw on"): [
+    ("pip install -e '.[demo]'", check_extras),
+    ("python -m mnist_mlp.demo --workdir=runs/adam", serve_page),
+  ],
   ("docs/results.md", ""): [
     ("python scripts/recipes.py --recipes=quick --seeds=0:5 --update", ask_for_help)
   ],

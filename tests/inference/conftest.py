@@ -1,5 +1,6 @@
 """A trained net, and examples that no net has seen."""
 
+import drawing
 import pytest
 
 from mnist_mlp import data, inference
@@ -19,3 +20,12 @@ def test_split(net):
 def mnist_test(mnist_files, test_split):
   """MNIST's test split."""
   return test_split
+
+
+@pytest.fixture(scope="session")
+def page_url(trained_run):
+  """The address of the page to draw on."""
+  for package in ("starlette", "uvicorn"):
+    pytest.importorskip(package)
+  with drawing.serve(f"--workdir={trained_run}") as url:
+    yield url

@@ -1,0 +1,84 @@
+"""Serves a page to draw digits on: python -m mnist_mlp.demo --workdir=RUN [--port=8000].
+
+Beside the drawing stands what the net sees of it, and what it says, while you draw. A picture can
+be dropped or pasted. Several --workdir make a committee.
+"""
+
+import contextlib
+import importlib.util
+import socket
+from collections.abc import Sequence
+
+from absl import flags
+from etils import epy
+
+from mnist_mlp.errors import RunError, UsageError
+from mnist_mlp.run import cli
+
+with epy.lazy_imports():  # JAX takes seconds, for which --help and errors need not wait.
+  import uvicorn
+
+  from mnist_mlp import inference
+  from mnist_mlp.inference.page import server
+  from mnist_mlp.run import environment
+
+_LOOPBACK = "127.0.0.1"
+
+
+def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
+  """Defines this command's flags."""
+  flags.DEFINE_multi_string(
+    "workdir",
+    None,
+    "folder of the run whose net is asked; several make a committee",
+    flag_values=values,
+  )
+  flags.DEFINE_integer("port", 8000, "port of the page; 0 is any that is free", 0, 65535, values)
+  flags.DEFINE_string(
+    "host", _LOOPBACK, "address to listen on; the default is for this machine alone", values
+  )
+  flags.DEFINE_bool(
+    "best",
+    False,
+    "use the checkpoint of the best validation accuracy instead of the last one",
+    values,
+  )
+
+
+def main(line: cli.CommandLine) -> None:
+  """Serves the page until Ctrl-C."""
+  values = line.flags
+  if not values.workdir:
+    raise UsageError("--workdir is missing: the folder of a run, for example runs/adam")
+  for package in ("starlette", "uvicorn"):
+    if importlib.util.find_spec(package) is None:
+      raise UsageError(f"the page needs {package}: pip install 'mnist_mlp[demo]'")
+  with _listening(values.host, values.port) as listener:
+    environment.use_compilation_cache()
+    net = inference.load_nets(values.workdir, best=values.best)
+    inference.check_takes_digits(net)
+    app = server.Page(net).app(server.LOOPBACK if values.host == _LOOPBACK else ("*",))
+    for caution in inference.cautions(net):
+      print(f"note: {caution}")
+    if values.host != _LOOPBACK:
+      print("note: whoever reaches this address can use the page, and nothing is encrypted")
+    port = listener.getsockname()[1]
+    print(f"draw at:  http://{values.host}:{port}/  (Ctrl-C ends it)", flush=True)
+    config = uvicorn.Config(app, log_level="warning", access_log=False)
+    with contextlib.suppress(KeyboardInterrupt):
+      uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+  """Returns a listening socket; raises a RunError if there can be none."""
+  family = socket.AF_INET6 if ":" in host else socket.AF_INET
+  try:
+    return socket.create_server((host, port), family=family)
+  except OSError as error:
+    raise RunError(
+      f"cannot listen on {host}, port {port}: {error.strerror}; give another --port or --host"
+    ) from error
+
+
+if __name__ == "__main__":
+  cli.run(main, define_flags)

@@ -1,0 +1,85 @@
+"""Writes a run's net as a program: python -m mnist_mlp.export --workdir=RUN --out=DIR.
+
+The file takes images and gives probabilities, and needs nothing of this package: StableHLO for JAX
+on any device, or ONNX. Several --workdir make a committee. net.json says how to call it.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from etils import epy
+
+from mnist_mlp.errors import RunError, UsageError
+from mnist_mlp.paths import expand
+from mnist_mlp.run import cli
+
+with epy.lazy_imports():  # JAX takes seconds, for which --help and errors need not wait.
+  from mnist_mlp import inference
+  from mnist_mlp.inference import exporting
+  from mnist_mlp.run import environment
+
+_FORMATS = ["stablehlo", "onnx"]
+_DTYPES = ["float32", "bfloat16"]
+
+
+def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
+  """Defines this command's flags."""
+  flags.DEFINE_multi_string(
+    "workdir",
+    None,
+    "folder of the run whose net is written; several make a committee",
+    flag_values=values,
+  )
+  flags.DEFINE_string("out", None, "folder for the files, made if missing", values)
+  flags.DEFINE_enum("format", "stablehlo", _FORMATS, "of the program", values)
+  flags.DEFINE_enum(
+    "dtype", "float32", _DTYPES, "of the weights in the file: bfloat16 is half as large", values
+  )
+  flags.DEFINE_bool(
+    "best",
+    False,
+    "use the checkpoint of the best validation accuracy instead of the last one",
+    values,
+  )
+
+
+def main(line: cli.CommandLine) -> None:
+  """Writes the program, and says what it takes, gives and weighs."""
+  values = line.flags
+  if not values.workdir:
+    raise UsageError("--workdir is missing: the folder of a run, for example runs/adam")
+  if not values.out:
+    raise UsageError("--out is missing: a folder for the files, for example exported")
+  environment.use_compilation_cache()
+  net = inference.load_nets(values.workdir, best=values.best)
+  path = exporting.export(net, expand(values.out), values.format, values.dtype)
+  shape = ", ".join(map(str, net.image_shape))
+  print(
+    f"{path}: {path.stat().st_size:,} bytes; images, uint8 [batch, {shape}] -> probabilities, "
+    f"float32 [batch, {len(net.class_names)}]"
+  )
+  print(f"{path.parent / 'net.json'}: how to call it, and the names of the classes")
+  if values.dtype != "float32":
+    print(_cost(net, path, values.dtype))
+
+
+def _cost(net: "inference.Net | inference.Committee", path: Path, dtype: str) -> str:
+  """Returns a sentence on how many test images the exported program and the net get right."""
+  try:
+    evaluation = inference.evaluate(net, "test", None, lambda text: print(text, file=sys.stderr))
+  except (RunError, UsageError) as error:
+    return f"what {dtype} costs was not measured: {error}"
+  labels = evaluation.examples.labels
+  found = exporting.run_file(path, evaluation.examples.images).argmax(-1)
+  exact = evaluation.probabilities.argmax(-1)
+  return (
+    f"{dtype} weights: {np.mean(found == labels):.2%} of {len(labels):,} test images right, with "
+    f"float32 {np.mean(exact == labels):.2%}; {np.sum(found != exact)} labels differ"
+  )
+
+
+if __name__ == "__main__":
+  cli.run(main, define_flags)

@@ -19,6 +19,7 @@ with epy.lazy_imports():  # JAX takes seconds, for which --help and errors need 
   import uvicorn
 
   from mnist_mlp import inference
+  from mnist_mlp.inference import ways
   from mnist_mlp.inference.page import server
   from mnist_mlp.run import environment
 
@@ -58,7 +59,7 @@ def main(line: cli.CommandLine) -> None:
     net = inference.load_nets(values.workdir, best=values.best)
     inference.check_takes_digits(net)
     app = server.Page(net).app(server.LOOPBACK if values.host == _LOOPBACK else ("*",))
-    for caution in inference.cautions(net):
+    for caution in inference.cautions(net, ways.STROKES):
       print(f"note: {caution}")
     if values.host != _LOOPBACK:
       print("note: whoever reaches this address can use the page, and nothing is encrypted")

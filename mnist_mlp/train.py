@@ -23,7 +23,6 @@ from mnist_mlp.core.state import (
   num_weights,
   snapshot,
 )
-from mnist_mlp.core.steps import ChunkLength
 from mnist_mlp.core.traced import traced
 from mnist_mlp.run import environment
 from mnist_mlp.run.checkpoint import Checkpoints
@@ -154,7 +153,7 @@ class Trainer:
     self.pace = Pace(weights, run.config.batch_size, self.state.scanned)
     self._schedule = jax.jit(create_schedule(run.config, run.timetable.length))
 
-  def dispatch(self, step: int, length: ChunkLength) -> Chunk:
+  def dispatch(self, step: int, length: steps.ChunkLength) -> Chunk:
     """Starts the next steps on the device, then evaluation and copies. Waits for nothing."""
     config, timetable = self._run.static, self._run.timetable
     self.state, metrics = steps.train_chunk(

@@ -187,14 +187,7 @@ def train_chunk(
 
 
 @functools.partial(jax.jit, static_argnames=("config", "length"), donate_argnames=("state",))
-def scan_steps(
-  state: TrainState,
-  metrics: TrainMetrics,
-  train: Examples,
-  *,
-  config: FrozenConfigDict,
-  length: ChunkLength,
-) -> tuple[TrainState, TrainMetrics]:
+def scan_steps(state, metrics, train, *, config, length: ChunkLength):
   """Takes many steps as one program; see `train_chunk`."""
 
   def one_epoch(carry, _):

@@ -19,7 +19,7 @@ from mnist_mlp.errors import RunError, UsageError, UserError
 from mnist_mlp.paths import expand
 from mnist_mlp.waiting import said_if_slow
 
-# How pictures of other sizes and modes were brought to the images' shape: by `pictures.shaped`.
+# What `pictures.plain` and `pictures.shaped` do, for whoever reads dataset.json.
 _SHAPING = "whole picture, bicubic, on the median colour of its edges; transparency on white"
 
 
@@ -37,6 +37,7 @@ class Dataset:
   stand_in_for: str  # the dataset that was asked for and could not be had, or ''
   source: str  # one line: where the data came from
   remarks: tuple[str, ...] = ()  # lines: how the examples came about
+  shaping: str = ""  # how own pictures were brought to the images' shape
 
   @property
   def num_classes(self) -> int:
@@ -71,7 +72,7 @@ class Dataset:
       "num_classes": self.num_classes,
       "class_names": list(self.class_names),
       "image_shape": list(self.image_shape),
-      "shaping": _SHAPING,
+      "shaping": self.shaping,
       "remarks": list(self.remarks),
       "examples": {
         split: getattr(self, split).num_examples for split in ("train", "validation", "test")
@@ -126,6 +127,7 @@ def load(
     stand_in_for=stand_in_for,
     source=arrays.origin,
     remarks=arrays.remarks,
+    shaping=_SHAPING if options.files else "",
   )
 
 

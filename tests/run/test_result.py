@@ -37,6 +37,7 @@ def test_the_result_says_what_was_trained_and_what_came_of_it(tmp_path):
   result = result_of(run, Ending(TEST, best, weights=1234, rate=5678.91, seconds=2.5))
   assert list(result) == [
     "dataset",
+    "batch_size",
     "steps",
     "epochs",
     "weights",

@@ -51,9 +51,7 @@ FIELDS: dict[str, Field] = {
   "data.data_dir": Field("", None, "folder of prepared data; '' is TFDS's own default"),
   "data.manual_dir": Field("", None, "folder with the dataset's original download files"),
   "data.offline": Field("digits", ["", "digits"], "stand-in for missing data; '' is an error"),
-  "data.validation_examples": Field(
-    5000.0, "[0, 1e9]", "examples from the end of train, or a share below 1; 0 is none"
-  ),
+  "data.validation_examples": Field(5000.0, "[0, 1e9]", "from the end of train; below 1, a share"),
   "data.image_size": Field((), "[1, 4096]", "height, width of own pictures; () is found out", ()),
   "data.channels": Field(0, "[0, 3]", "of own pictures: 1 gray, 3 RGB; 0 is found out", 0),
   "data.columns": Field("", None, "of own Parquet files: 'image,label'; '' is found out", ""),
@@ -254,27 +252,16 @@ def _check_together(config: ConfigDict) -> None:
 
 
 def _check_data(data: ConfigDict) -> None:
-  count, size = data.validation_examples, data.image_size
-  _require(
-    count < 1 or count == int(count),
-    f"config.data.validation_examples is {count} but must be a whole number, or a share below 1",
-  )
-  _require(
-    len(size) in (0, 2),
-    f"config.data.image_size is {size} but must be a height and a width, such as 28,28, or ()",
-  )
-  _require(data.channels != 2, "config.data.channels is 2 but must be 1, gray, 3, RGB, or 0")
-  names = [name.strip() for name in data.columns.split(",")]
-  _require(
-    not data.columns or (len(names) == 2 and all(names)),
-    f"config.data.columns is {data.columns!r} but must be two names, such as 'image,label', or ''",
-  )
-  for name in ("image_size", "channels", "columns"):
-    _require(
-      data.files or not data[name],
-      f"config.data.{name} is {data[name]!r}, but config.data.files is empty: only files of one's "
-      "own are read so",
-    )
+  count, columns = data.validation_examples, data.columns
+  for name, holds, needed in (
+    ("validation_examples", count < 1 or count == int(count), "a whole number, or a share below 1"),
+    ("image_size", len(data.image_size) in (0, 2), "a height and a width, such as 28,28, or ()"),
+    ("channels", data.channels != 2, "1, gray, 3, RGB, or 0"),
+    ("columns", not columns or columns.count(",") == 1, "two names, such as 'image,label', or ''"),
+  ):
+    _require(holds, f"config.data.{name} is {shown(data[name])} but must be {needed}")
+    used = data.files or not data[name] or name == "validation_examples"
+    _require(used, f"config.data.{name} is set, but config.data.files, which it is for, is empty")
 
 
 def _check_schedule_free(config: ConfigDict) -> None:

@@ -21,7 +21,7 @@ from mnist_mlp.errors import RunError, UsageError, UserError
 from mnist_mlp.paths import expand
 from mnist_mlp.waiting import said_if_slow
 
-# How pictures of other sizes and modes were brought to the images' shape: by `pictures.shaped`.
+# What `pictures.plain` and `pictures.shaped` do, for whoever reads dataset.json.
 _SHAPING = "whole picture, bicubic, on the median colour of its edges; transparency on white"
 
 
@@ -39,6 +39,7 @@ class Dataset:
   stand_in_for: str  # the dataset that was asked for and could not be had, or ''
   source: str  # one line: where the data came from
   remarks: tuple[str, ...] = ()  # lines: how the examples came about
+  shaping: str = ""  # how own pictures were brought to the images' shape
 
   @property
   def num_classes(self) -> int:
@@ -79,7 +80,7 @@ class Dataset:
       "class_names": list(self.class_names),
       "image_shape": list(self.image_shape),
       "pen_strokes": self.pen_strokes,
-      "shaping": _SHAPING,
+      "shaping": self.shaping,
       "remarks": list(self.remarks),
       "examples": {
         split: getattr(self, split).num_examples for split in ("train", "validation", "test")
@@ -134,6 +135,7 @@ def load(
     stand_in_for=stand_in_for,
     source=arrays.origin,
     remarks=arrays.remarks,
+    shaping=_SHAPING if options.files else "",
   )
 
 

@@ -76,7 +76,11 @@ class FilesSource:
   @functools.cached_property
   def classes(self) -> dict[Label, str]:
     """The labels, in the order of the classes 0 to n - 1, and what each is called."""
-    labels = {split: self.format.labels(paths, self.columns) for split, paths in self.files.items()}
+    labels = {
+      split: self.format.labels(self.files[split], self.columns)
+      for split in SPLITS
+      if split in self.files
+    }
     classes = self.format.class_names(self.files["train"], self.columns)
     if not classes:
       found = {label for some in labels["train"] for label in np.unique(some.values).tolist()}
@@ -119,7 +123,9 @@ class FilesSource:
     """
     numbers = {label: number for number, label in enumerate(self.classes)}
     for index, row in enumerate(self._of_split(split)):
-      image = pictures.shaped(formats.picture_of(row), *self.image_shape)
+      image = row.picture  # Already of the right shape, it takes no detour.
+      if not (isinstance(image, np.ndarray) and image.shape == self.image_shape):
+        image = pictures.shaped(formats.picture_of(row), *self.image_shape)
       yield index, {"image": image, "label": numbers[row.label]}
 
   def _of_split(self, split: str) -> Iterator[Row]:

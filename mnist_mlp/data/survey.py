@@ -17,6 +17,8 @@ Digest = bytes
 
 def look(row: Row) -> tuple[tuple[int, int], bool]:
   """Returns the (height, width) of a row's picture, and whether it is grayscale."""
+  if isinstance(row.picture, np.ndarray):
+    return row.picture.shape[:2], True
   picture = picture_of(row)
   return (picture.height, picture.width), picture.mode == "L"
 

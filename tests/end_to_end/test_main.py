@@ -94,18 +94,19 @@ def test_an_empty_workdir_is_refused():
   refused(processes.run(ADAM, "--workdir="), 2, "--workdir is empty")
 
 
-def test_batch_larger_than_the_split(digits_dir, tmp_path):
+def test_a_batch_that_is_not_full_for_lbfgs(digits_dir, tmp_path):
   refused(
     processes.run(
       ADAM,
       "--config.data.name=digits",
       "--config.data.validation_examples=100",
-      "--config.batch_size=1500",
+      "--config.batch_size=1300",
+      "--config.optimizer.name=lbfgs",
       f"--workdir={tmp_path / 'run'}",
       TFDS_DATA_DIR=str(digits_dir),
     ),
     2,
-    "config.batch_size is 1500, larger than the 1400 training examples of 'digits'",
+    "config.batch_size is 1300, but optimizer 'lbfgs' needs the full batch, 1400",
   )
   assert not (tmp_path / "run").exists(), "what was refused must not stand in the way of a next try"
 

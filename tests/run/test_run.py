@@ -52,7 +52,7 @@ def test_sizes_that_do_not_fit_are_refused(changes, message):
 
 @pytest.mark.parametrize(("asked", "devices", "used"), [(96, 1, 96), (97, 1, 96), (500, 5, 95)])
 def test_a_batch_larger_than_the_data_shrinks(asked, devices, used):
-  c = small.config_of(batch_size=asked)
+  c = small.config_of(batch_size=asked, eval_batch_size=20)
   got, line = fitted(c, small.dataset(), devices)
   assert (got.batch_size, c.batch_size) == (used, asked)
   assert check_sizes(got, small.dataset(), devices) == Length(1, 5)
@@ -110,8 +110,11 @@ def test_an_opened_run_knows_its_data_and_its_length(digits_dir, tmp_path):
 
 
 def test_a_config_that_does_not_fit_leaves_nothing(digits_dir, tmp_path):
-  c = small.config_of(data__name="digits", data__data_dir=str(digits_dir), batch_size=1600)
-  c.data.validation_examples = 0
-  with pytest.raises(UsageError, match="larger than"), Workdir(tmp_path / "run").claim(c) as folder:
+  c = small.config_of(data__name="digits", data__data_dir=str(digits_dir))
+  c.data.validation_examples, c.optimizer.name = 0, "lbfgs"
+  with (
+    pytest.raises(UsageError, match="needs the full batch"),
+    Workdir(tmp_path / "run").claim(c) as folder,
+  ):
     open_run(c, folder, small_run.Lines())
   assert not (tmp_path / "run").exists()

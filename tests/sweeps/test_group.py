@@ -48,8 +48,16 @@ def test_every_traced_value_is_one_that_a_group_ignores():
 
 
 def test_a_config_that_does_not_fit_the_data_is_refused():
-  with pytest.raises(UsageError, match=r"config\.batch_size is 97, larger than the 96 training"):
-    Group(small.config_of(batch_size=97), small.dataset())
+  with pytest.raises(UsageError, match=r"config\.batch_size is 16, but optimizer 'lbfgs'"):
+    Group(small.config_of(optimizer__name="lbfgs"), small.dataset())
+
+
+def test_a_batch_larger_than_the_data_shrinks_in_a_group_too():
+  group = Group(small.config_of(batch_size=97), small.dataset())
+  assert group.config.batch_size == group.static.batch_size == 96
+  assert group.timetable.steps_per_epoch == 1
+  assert "batches of 96 are used" in group.shrunk
+  assert not Group(small.config_of(batch_size=96), small.dataset()).shrunk
 
 
 def test_a_member_that_cannot_fit_is_refused():

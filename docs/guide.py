@@ -201,7 +201,7 @@ for name, values in scales.items():
   plt.semilogy(range(1, 7), values, "o-", label=name)
 plt.xlabel("hidden layer")
 plt.title("standard deviation of a hidden layer's output")
-plt.legend();
+plt.legend()
 
 # %% [markdown]
 # What that costs shows the recipe `lab_tanh`, a university lab's net with weights from $N(0, 0.1^2)$ and
@@ -228,7 +228,7 @@ for name, rows in curves.items():
   )
 plt.xlabel("epoch")
 plt.title("validation error, %")
-plt.legend();
+plt.legend()
 
 # %% [markdown]
 # ## An order for every epoch
@@ -394,7 +394,7 @@ found = jax.jit(jax.vmap(one_epoch))(rates)
 errors = 100 * (1 - found.accuracy.total / found.accuracy.count)
 plt.semilogx(rates, errors, "o-")
 plt.xlabel("learning rate")
-plt.title("validation error after one epoch, %; eight nets, one program");
+plt.title("validation error after one epoch, %; eight nets, one program")
 
 # %% [markdown]
 # ## What buys the rest

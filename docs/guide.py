@@ -9,9 +9,9 @@
 # %% [markdown]
 # # From the mathematics to the program
 #
-# This notebook trains a multilayer perceptron on MNIST and explains each step: first the formula, then
-# the lines of this project that compute it. It imports the project and shows its real functions. It
-# takes about an hour to read and two minutes to run.
+# This notebook trains a multilayer perceptron on MNIST and explains each step: first the formula,
+# then the lines of this project that compute it. It imports the project and shows its real
+# functions. It takes about an hour to read and two minutes to run.
 #
 # The text is made from `docs/guide.py` by `python scripts/guide.py`, which also runs it. Run it
 # yourself in a checkout after `pip install -e '.[notebook]'`.
@@ -47,18 +47,18 @@ def show(function):
 # %% [markdown]
 # ## The data
 #
-# MNIST has 60,000 training images and 10,000 test images of handwritten digits, 28 by 28 pixels, each
-# a byte: 0 is background and 255 is ink. The project keeps 5,000 training images for validation.
-# Where MNIST cannot be had, 8 by 8 digits of scikit-learn stand in for it. Then this notebook runs
-# all the same, and its errors are larger.
+# MNIST has 60,000 training images and 10,000 test images of handwritten digits, 28 by 28 pixels,
+# each a byte: 0 is background and 255 is ink. The project keeps 5,000 training images for
+# validation. Where MNIST cannot be had, 8 by 8 digits of scikit-learn stand in for it. Then this
+# notebook runs all the same, and its errors are larger.
 
 # %%
 config = mm.config.default()
 dataset = mm.data.load(config.data)
 train, validation, test = dataset.train, dataset.validation, dataset.test
 Markdown(
-  f"**{dataset.name}**: {train.num_examples:,} training, {validation.num_examples:,} validation and "
-  f"{test.num_examples:,} test images of shape {train.images.shape[1:]}"
+  f"**{dataset.name}**: {train.num_examples:,} training, {validation.num_examples:,} validation "
+  f"and {test.num_examples:,} test images of shape {train.images.shape[1:]}"
 )
 
 # %%
@@ -71,10 +71,10 @@ for axis, image, label in zip(axes.flat, train.images, train.labels, strict=Fals
 # %% [markdown]
 # ## What is minimised
 #
-# A net is a function $f_\theta$ from an image $x$ to ten numbers, the *logits*. A loss $\ell$ says how
-# bad these are for an example with label $y$. We would like to minimise the expected loss over all
-# digits that people will ever write. We cannot: we have only a sample. So we minimise the mean over the
-# sample, the **empirical risk**
+# A net is a function $f_\theta$ from an image $x$ to ten numbers, the *logits*. A loss $\ell$
+# says how bad these are for an example with label $y$. We would like to minimise the expected
+# loss over all digits that people will ever write. We cannot: we have only a sample. So we
+# minimise the mean over the sample, the **empirical risk**
 #
 # $$\hat R(\theta) = \frac1N \sum_{i=1}^N \ell\big(f_\theta(x_i), y_i\big),$$
 #
@@ -84,22 +84,22 @@ for axis, image, label in zip(axes.flat, train.images, train.labels, strict=Fals
 # %% [markdown]
 # ## The recursion of the layers
 #
-# A multilayer perceptron is a chain of layers. With the pixels, divided by 255, as $h_0$, hidden layer
-# $k$ computes
+# A multilayer perceptron is a chain of layers. With the pixels, divided by 255, as $h_0$, hidden
+# layer $k$ computes
 #
 # $$h_k = \varphi(h_{k-1} W_k + b_k), \qquad k = 1, \dots, L,$$
 #
-# and the logits are $h_L W_{L+1} + b_{L+1}$. The matrices $W_k$ and the vectors $b_k$ are the parameters
-# $\theta$. The function $\varphi$ works on each number alone; here it is ReLU, $\max(0, x)$. Without
-# $\varphi$ the whole chain would be one matrix.
+# and the logits are $h_L W_{L+1} + b_{L+1}$. The matrices $W_k$ and the vectors $b_k$ are the
+# parameters $\theta$. The function $\varphi$ works on each number alone; here it is ReLU,
+# $\max(0, x)$. Without $\varphi$ the whole chain would be one matrix.
 
 # %%
 show(layers.Net.classify)
 
 # %% [markdown]
-# A Flax module holds no parameters. `init` makes them, and `apply` takes them as an argument: a pure
-# function, which JAX can differentiate, compile and vectorise. By hand the recursion is four lines, and
-# gives the same numbers:
+# A Flax module holds no parameters. `init` makes them, and `apply` takes them as an argument: a
+# pure function, which JAX can differentiate, compile and vectorise. By hand the recursion is four
+# lines, and gives the same numbers:
 
 # %%
 spec = spec_of(config, dataset)
@@ -127,10 +127,10 @@ np.abs(logits - by_hand(first.params, batch.images)).max()
 # Let $z$ be the logits and $t$ the target: 1 for the right class, 0 for the others.
 #
 # - **Squared error** $\sum_c (z_c - t_c)^2$ takes the logits themselves for estimates.
-# - **Binary cross-entropy** asks ten questions, one for each class. With
-#   $\sigma(z) = 1 / (1 + e^{-z})$ it is $-\sum_c t_c \log \sigma(z_c) + (1 - t_c) \log (1 - \sigma(z_c))$.
-# - **Softmax cross-entropy** asks one question with ten answers. With $p_c = e^{z_c} / \sum_j e^{z_j}$
-#   it is $-\log p_y = \log \sum_j e^{z_j} - z_y$.
+# - **Binary cross-entropy** asks ten questions, one for each class. With $\sigma(z) = 1 / (1 +
+#   e^{-z})$ it is $-\sum_c t_c \log \sigma(z_c) + (1 - t_c) \log (1 - \sigma(z_c))$.
+# - **Softmax cross-entropy** asks one question with ten answers. With $p_c = e^{z_c} / \sum_j
+#   e^{z_j}$ it is $-\log p_y = \log \sum_j e^{z_j} - z_y$.
 #
 # All three are in one dictionary:
 
@@ -138,9 +138,9 @@ np.abs(logits - by_hand(first.params, batch.images)).max()
 Code(inspect.getsource(losses).split("def per_example")[0].split("# From")[1], language="python")
 
 # %% [markdown]
-# Computed as it is written, the last formula fails: $e^{z}$ overflows in float32 from $z = 89$ on. The
-# **log-sum-exp trick** takes the largest logit $m$ out: $\log \sum_j e^{z_j} = m + \log \sum_j e^{z_j - m}$.
-# Now no exponent is above 0. Optax does so.
+# Computed as it is written, the last formula fails: $e^{z}$ overflows in float32 from $z = 89$
+# on. The **log-sum-exp trick** takes the largest logit $m$ out: $\log \sum_j e^{z_j} = m + \log
+# \sum_j e^{z_j - m}$. Now no exponent is above 0. Optax does so.
 
 # %%
 large = jnp.array([[100.0, 0.0, -100.0]])
@@ -158,10 +158,10 @@ losses.per_example(config.loss, logits, batch.labels, 0.0).mean(), np.log(10)
 # %% [markdown]
 # ### A price on large weights
 #
-# To the risk one may add $\frac{\lambda}{2} \sum_k \lVert W_k \rVert^2$: **L2 regularisation**. Its gradient
-# is $\lambda W_k$, so a step of plain gradient descent makes every weight a little smaller. For Adam
-# that is not the same as *decoupled weight decay*, which shrinks the weights outside of the gradient
-# (`optimizer.weight_decay`).
+# To the risk one may add $\frac{\lambda}{2} \sum_k \lVert W_k \rVert^2$: **L2 regularisation**.
+# Its gradient is $\lambda W_k$, so a step of plain gradient descent makes every weight a little
+# smaller. For Adam that is not the same as *decoupled weight decay*, which shrinks the weights
+# outside of the gradient (`optimizer.weight_decay`).
 
 # %%
 show(losses.l2_penalty)
@@ -169,12 +169,12 @@ show(losses.l2_penalty)
 # %% [markdown]
 # ## How to begin
 #
-# A sum of $n$ products of independent numbers has $n$ times the variance of one. With weights from
-# $N(0, 1)$ and 784 inputs, the first layer multiplies the scale of its inputs by about
+# A sum of $n$ products of independent numbers has $n$ times the variance of one. With weights
+# from $N(0, 1)$ and 784 inputs, the first layer multiplies the scale of its inputs by about
 # $\sqrt{784 \cdot \mathbb{E}[x^2]}$, the next by $\sqrt{512}$, and so on. The logits are in the
-# thousands, and a softmax of such numbers is 0 or 1: the net is sure, and wrong. LeCun's rule draws the
-# weights with variance $1/n$ instead, which keeps the scale. He's rule, $2/n$, makes up for the half
-# that ReLU cuts off.
+# thousands, and a softmax of such numbers is 0 or 1: the net is sure, and wrong. LeCun's rule
+# draws the weights with variance $1/n$ instead, which keeps the scale. He's rule, $2/n$, makes up
+# for the half that ReLU cuts off.
 
 
 # %%
@@ -204,8 +204,9 @@ plt.title("standard deviation of a hidden layer's output")
 plt.legend()
 
 # %% [markdown]
-# What that costs shows the recipe `lab_tanh`, a university lab's net with weights from $N(0, 0.1^2)$ and
-# plain descent, here beside the same recipe with LeCun's weights. The dotted line is $N(0, 1)$.
+# What that costs shows the recipe `lab_tanh`, a university lab's net with weights from $N(0,
+# 0.1^2)$ and plain descent, here beside the same recipe with LeCun's weights. The dotted line is
+# $N(0, 1)$.
 
 # %%
 curves = {}
@@ -233,9 +234,10 @@ plt.legend()
 # %% [markdown]
 # ## An order for every epoch
 #
-# Stochastic gradient descent takes the examples in small batches, in a new random order every epoch. JAX
-# has no hidden generator: a key goes in, the same numbers come out. The project derives the key of every
-# draw from the seed, the purpose of the draw, and the epoch or step, by `jax.random.fold_in`.
+# Stochastic gradient descent takes the examples in small batches, in a new random order every
+# epoch. JAX has no hidden generator: a key goes in, the same numbers come out. The project
+# derives the key of every draw from the seed, the purpose of the draw, and the epoch or step, by
+# `jax.random.fold_in`.
 
 # %%
 show(state.random_key)
@@ -249,15 +251,16 @@ print(orders[0][:8], orders[1][:8])
 assert (jnp.sort(orders[0]) == jnp.arange(train.num_examples)).all(), "each example once"
 
 # %% [markdown]
-# So nothing of the order needs saving. A run that is killed in the middle of epoch 7 computes the order of
-# epoch 7 again, and goes on to the same bits.
+# So nothing of the order needs saving. A run that is killed in the middle of epoch 7 computes the
+# order of epoch 7 again, and goes on to the same bits.
 
 # %% [markdown]
 # ## Downhill
 #
-# With $g = \nabla \hat R$ of a batch, **gradient descent** steps by $\theta \leftarrow \theta - \eta g$.
-# **Momentum** adds up the gradients of the past, $v \leftarrow \mu v + g$, and steps by
-# $\theta \leftarrow \theta - \eta v$: it goes on where the gradients agree, and what changes sign cancels.
+# With $g = \nabla \hat R$ of a batch, **gradient descent** steps by $\theta \leftarrow \theta -
+# \eta g$. **Momentum** adds up the gradients of the past, $v \leftarrow \mu v + g$, and steps by
+# $\theta \leftarrow \theta - \eta v$: it goes on where the gradients agree, and what changes sign
+# cancels.
 #
 # **Adam** keeps two moving averages, of $g$ and of $g^2$:
 #
@@ -303,8 +306,8 @@ assert (ours == theirs).all(), "the same to the last bit"
 ours[:2]
 
 # %% [markdown]
-# The first update is $\pm\eta$, whatever the gradient's size: $\hat m / \sqrt{\hat v} = g / |g|$. The
-# project builds all its optimizers from Optax's parts:
+# The first update is $\pm\eta$, whatever the gradient's size: $\hat m / \sqrt{\hat v} = g / |g|$.
+# The project builds all its optimizers from Optax's parts:
 
 # %%
 source = inspect.getsource(optimizer)
@@ -319,9 +322,10 @@ Code(source.split("# Each optimizer")[1].split("\n}\n")[0] + "\n}", language="py
 show(steps.train_step)
 
 # %% [markdown]
-# Called as it is, it runs operation by operation. `jax.jit` compiles it to one program. Still Python calls
-# that program for each batch, and waits for it to be dispatched. `lax.scan` puts the loop into the program,
-# and the order of the epoch, the batches and the sums of the metrics with it. Then a whole epoch is one call:
+# Called as it is, it runs operation by operation. `jax.jit` compiles it to one program. Still
+# Python calls that program for each batch, and waits for it to be dispatched. `lax.scan` puts the
+# loop into the program, and the order of the epoch, the batches and the sums of the metrics with
+# it. Then a whole epoch is one call:
 
 # %%
 show(steps.train_chunk)
@@ -368,9 +372,9 @@ Markdown("\n".join(f"- {name}: {1e3 * t:.2f} ms a step" for name, t in times.ite
 # %% [markdown]
 # ## Many nets at once
 #
-# A pure step can be vectorised. `jax.vmap` turns the program of one net into the program of many that differ
-# in their numbers: seed, learning rate, dropout. The project's sweeps do so. Here are eight learning rates
-# of plain descent in one program:
+# A pure step can be vectorised. `jax.vmap` turns the program of one net into the program of many
+# that differ in their numbers: seed, learning rate, dropout. The project's sweeps do so. Here are
+# eight learning rates of plain descent in one program:
 
 # %%
 rates = np.float32(np.geomspace(1e-3, 3.0, 8))
@@ -384,7 +388,7 @@ def one_epoch(rate):
   hyperparameters = {**values.hyperparameters, "learning_rate": rate}
   now = initialize(values._replace(hyperparameters=hyperparameters))
   length = steps.ChunkLength(1, per_epoch)
-  now, metrics = steps.train_chunk(
+  now, _ = steps.train_chunk(
     now, TrainMetrics.empty(), on_device, config=static_small, length=length
   )
   return steps.evaluate(now, validation, config=static_small)
@@ -399,8 +403,9 @@ plt.title("validation error after one epoch, %; eight nets, one program")
 # %% [markdown]
 # ## What buys the rest
 #
-# A plain net of this size ends at about 2% error. These are measured figures of the recipes in `configs/`,
-# on all of MNIST, as mean and standard deviation over seeds. They come from `results/recipes.json`.
+# A plain net of this size ends at about 2% error. These are measured figures of the recipes in
+# `configs/`, on all of MNIST, as mean and standard deviation over seeds. They come from
+# `results/recipes.json`.
 
 # %%
 measured = json.loads(Path("results/recipes.json").read_text())["recipes"]
@@ -420,9 +425,9 @@ for name, meaning in what.items():
 Markdown("\n".join(rows))
 
 # %% [markdown]
-# Dropout removes units at random, so that no unit relies on another. Distortions make new examples that
-# keep their labels. Averaging weights over time, or the answers of several nets, cancels what is
-# accidental in each.
+# Dropout removes units at random, so that no unit relies on another. Distortions make new
+# examples that keep their labels. Averaging weights over time, or the answers of several nets,
+# cancels what is accidental in each.
 
 # %% [markdown]
 # ## Mistakes, and how sure the net is
@@ -441,10 +446,10 @@ figures["worst_mistakes"]
 figures["confusion_matrix"]
 
 # %% [markdown]
-# Of the images of which the net is 80% sure, it should get 80% right: then it is **calibrated**. Label
-# smoothing, which this recipe has, makes a net less sure than it could be. When a run ends, the project
-# fits a *temperature* on validation, by which the logits are divided (Guo et al. 2017). It changes no
-# label, only how sure the net is.
+# Of the images of which the net is 80% sure, it should get 80% right: then it is **calibrated**.
+# Label smoothing, which this recipe has, makes a net less sure than it could be. When a run ends,
+# the project fits a *temperature* on validation, by which the logits are divided (Guo et al.
+# 2017). It changes no label, only how sure the net is.
 
 # %%
 figures["reliability_diagram"]
@@ -452,8 +457,8 @@ figures["reliability_diagram"]
 # %% [markdown]
 # ## Your own handwriting
 #
-# MNIST's digits were cropped, fitted into 20 by 20 pixels, and centred by their mass. A photograph or a
-# drawing has to go the same way. Here is a drawing, and what the net sees of it:
+# MNIST's digits were cropped, fitted into 20 by 20 pixels, and centred by their mass. A
+# photograph or a drawing has to go the same way. Here is a drawing, and what the net sees of it:
 
 # %%
 from PIL import Image, ImageDraw
@@ -479,5 +484,6 @@ Markdown(f"The net says **{prediction.label}** ({prediction.probabilities[predic
 #
 # - `configs/` has a recipe for each row of the table above, with its source.
 # - `mnist_mlp/train.py` has the loop around `train_chunk`: metrics, checkpoints, signals.
-# - [Sweeps](sweeps.md) has grids, random search, halving, and processes or a cluster for larger nets.
+# - [Sweeps](sweeps.md) has grids, random search, halving, and processes or a cluster for larger
+#   nets.
 # - [Make it yours](make-it-yours.md) puts your own pictures, net, metric or optimizer in.

@@ -17,7 +17,7 @@ SOURCE = ROOT / "docs" / "guide.py"
 
 
 def executed(source, folder):
-  """Returns the notebook of a source, run from top to bottom in a folder; a cell's error is raised."""
+  """Returns the notebook of a source, run from top to bottom in a folder; raises a cell's error."""
   notebook = jupytext.read(source)
   for cell in notebook.cells:
     cell.id = f"cell-{notebook.cells.index(cell)}"  # Else it is random, and every build differs.

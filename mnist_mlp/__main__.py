@@ -4,7 +4,7 @@ import ast
 import sys
 from pathlib import Path
 
-_COMMANDS = ("main", "sweep", "predict", "evaluate")
+_COMMANDS = ("main", "sweep", "predict", "evaluate", "export", "demo")
 
 
 def usage() -> str:

@@ -4,7 +4,6 @@
 differs.
 """
 
-import array
 import json
 import math
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp.choices import is_reference, keys_of
 from mnist_mlp.errors import UsageError, did_you_mean, listing, shown
+from mnist_mlp.intervals import as_float32, inside
 from mnist_mlp.synonyms import FIELD_OF
 
 
@@ -191,29 +191,14 @@ def _check_allowed(name: str, value: Any, field: Field) -> None:
     choices = listing(map(repr, allowed)) + did_you_mean(value, allowed)
     _require(value in allowed, f"config.{name} is {shown(value)}, which is not one of {choices}")
   elif allowed and isinstance(value, tuple):
-    ok = all(_inside(element, allowed) for element in value)
+    ok = all(inside(element, allowed) for element in value)
     _require(ok, f"config.{name} is {shown(value)}, but every element must lie in {allowed}")
   elif allowed:
-    _require(_inside(value, allowed), f"config.{name} is {shown(value)} but must lie in {allowed}")
+    _require(inside(value, allowed), f"config.{name} is {shown(value)} but must lie in {allowed}")
     if isinstance(field.default, float):
-      as_held = _float32(value)
+      as_held = as_float32(value)
       held = f"config.{name} is {shown(value)}, which is {as_held!r} as a float32"
-      _require(_inside(as_held, allowed), f"{held}, but must lie in {allowed}")
-
-
-def _inside(value: float, interval: str) -> bool:
-  low, high = (float(bound) for bound in interval[1:-1].split(","))
-  above = value >= low if interval[0] == "[" else value > low
-  below = value <= high if interval[-1] == "]" else value < high
-  return above and below
-
-
-def _float32(value: float) -> float:
-  """Returns the number as the program will hold it: 0.99999999 becomes 1."""
-  try:
-    return array.array("f", [value])[0]
-  except OverflowError:  # an int beyond any float
-    return math.inf
+      _require(inside(as_held, allowed), f"{held}, but must lie in {allowed}")
 
 
 def _check_together(config: ConfigDict) -> None:

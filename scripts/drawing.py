@@ -24,26 +24,27 @@ from PIL import Image
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 WIDE, NARROW = (1000, 640), (390, 1040)  # pixels; a telephone is narrow
+PICTURES = {(WIDE, "light"): "drawing.png", (NARROW, "dark"): "drawing_phone.png"}
 
 
-def arc(x, y, width, height, start, end, points=14):
+def arc(x, y, radii, start, end):
   """Returns points of an ellipse's arc; angles in degrees, clockwise from the right."""
-  angles = [math.radians(start + (end - start) * i / (points - 1)) for i in range(points)]
-  return [(x + width * math.cos(a), y + height * math.sin(a)) for a in angles]
+  angles = [math.radians(start + (end - start) * i / 20) for i in range(21)]
+  return [(x + radii[0] * math.cos(a), y + radii[1] * math.sin(a)) for a in angles]
 
 
 # Strokes of each digit as people write it; x to the right and y down, from 0 to 1.
 DIGITS = {
-  "0": [arc(0.5, 0.5, 0.2, 0.32, -90, 270, 24)],
+  "0": [arc(0.5, 0.5, (0.2, 0.32), -90, 270)],
   "1": [[(0.42, 0.28), (0.53, 0.18), (0.5, 0.82)]],
-  "2": [[*arc(0.5, 0.35, 0.18, 0.17, 180, 390), (0.3, 0.8), (0.72, 0.8)]],
-  "3": [[*arc(0.47, 0.34, 0.18, 0.16, 200, 450), *arc(0.47, 0.66, 0.2, 0.17, -90, 150)]],
+  "2": [[*arc(0.5, 0.35, (0.18, 0.17), 180, 390), (0.3, 0.8), (0.72, 0.8)]],
+  "3": [[*arc(0.47, 0.34, (0.18, 0.16), 200, 450), *arc(0.47, 0.66, (0.2, 0.17), -90, 150)]],
   "4": [[(0.35, 0.18), (0.3, 0.52), (0.72, 0.52)], [(0.63, 0.2), (0.6, 0.84)]],
-  "5": [[(0.68, 0.2), (0.38, 0.2), (0.36, 0.46), *arc(0.46, 0.63, 0.2, 0.19, -100, 140)]],
-  "6": [[(0.6, 0.17), (0.42, 0.38), *arc(0.49, 0.66, 0.17, 0.17, 180, 540, 20)]],
+  "5": [[(0.68, 0.2), (0.38, 0.2), (0.36, 0.46), *arc(0.46, 0.63, (0.2, 0.19), -100, 140)]],
+  "6": [[(0.6, 0.17), (0.42, 0.38), *arc(0.49, 0.66, (0.17, 0.17), 180, 540)]],
   "7": [[(0.3, 0.21), (0.7, 0.21), (0.45, 0.83)]],
-  "8": [[*arc(0.5, 0.34, 0.14, 0.15, 90, 450, 18), *arc(0.5, 0.66, 0.17, 0.17, -90, 270, 18)]],
-  "9": [[*arc(0.5, 0.36, 0.16, 0.16, 0, 360, 20), (0.66, 0.4), (0.6, 0.83)]],
+  "8": [[*arc(0.5, 0.34, (0.14, 0.15), 90, 450), *arc(0.5, 0.66, (0.17, 0.17), -90, 270)]],
+  "9": [[*arc(0.5, 0.36, (0.16, 0.16), 0, 360), (0.66, 0.4), (0.6, 0.83)]],
 }
 
 
@@ -185,8 +186,8 @@ def main():
         milliseconds += page.latencies()
         page.press("c")
         page.draw(DIGITS["3"])
-        name = "narrow" if size == NARROW else "wide"
-        page.picture().save(DOCS / f"drawing_{name}_{scheme}.png", optimize=True)
+        if (size, scheme) in PICTURES:
+          page.picture().save(DOCS / PICTURES[size, scheme], optimize=True)
   print(
     f"{len(milliseconds)} changes: answered within {np.median(milliseconds):.0f} ms (median), "
     f"{np.percentile(milliseconds, 95):.0f} ms (95%), {max(milliseconds):.0f} ms (longest)"

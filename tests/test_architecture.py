@@ -9,7 +9,7 @@ import processes
 import pytest
 
 PACKAGE = processes.ROOT / "mnist_mlp"
-COMMANDS = {"main", "sweep", "predict", "evaluate"}  # a fork may delete some
+COMMANDS = {"main", "sweep", "predict", "evaluate", "export", "demo"}  # a fork may delete some
 
 # What the modules of a room may import, besides their own room: rooms, modules of the top level, or
 # single modules of a room.
@@ -22,7 +22,8 @@ ALLOWED = {
   "cgroup": set(),
   "synonyms": set(),
   "choices": set(),
-  "config": {"choices", "synonyms", "paths", "errors"},
+  "intervals": set(),
+  "config": {"choices", "intervals", "synonyms", "paths", "errors"},
   "core": {"choices", "config", "errors"},
   "data": {"cgroup", "core.spec", "config", "paths", "waiting", "errors"},
   "run": {"cgroup", "core", "data", "config", "paths", "waiting", "startup", "errors"},

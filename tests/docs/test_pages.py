@@ -61,7 +61,7 @@ def test_flags_between_backticks_exist():
       check=True,
       capture_output=True,
     ).stdout
-    for name in ("main", "sweep", "predict", "evaluate")
+    for name in ("main", "sweep", "predict", "evaluate", "export", "demo")
   ]
   flags = set(re.findall(r"^ +--(?:\[no\])?(\w+)", "".join(programs), re.MULTILINE))
   pages = "".join(map(text_of, ["README.md", *PAGES[3:]]))

@@ -17,9 +17,9 @@ from mnist_mlp.inference import exporting
 
 ALONE = """
 import json, sys
-import numpy as np
 sys.path.insert(0, sys.argv[1])
 import jax.export
+import numpy as np
 facts = json.load(open(sys.argv[2] + "/net.json"))
 images = np.load(sys.argv[3])
 file = sys.argv[2] + "/" + facts["file"]

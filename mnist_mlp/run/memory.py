@@ -94,13 +94,20 @@ def exhaustion(advice: str) -> Iterator[None]:
   """
   try:
     yield
-  except (RuntimeError, MemoryError) as error:  # JAX's own is a RuntimeError.
-    if isinstance(error, RuntimeError) and not _is_full(str(error)):
+  # JAX's own is a RuntimeError; a module that is imported late may find no room, either.
+  except (RuntimeError, MemoryError, ImportError) as error:
+    if not isinstance(error, MemoryError) and not _is_full(str(error)):
       raise
     reason = str(error).strip().partition("\n")[0].rstrip(".")
     raise RunError(f"the memory is full ({reason}); {advice}") from error
 
 
 def _is_full(message: str) -> bool:
-  signs = ("resource_exhausted", "out of memory", "can't start new thread")
+  signs = (
+    "resource_exhausted",
+    "out of memory",
+    "can't start new thread",
+    "cannot allocate memory",
+    "failed to map segment",
+  )
   return any(sign in message.lower() for sign in signs)

@@ -62,7 +62,8 @@ class Population:
 
   def rows(self, checkpoints: Checkpoints, step: int) -> dict[str, list[Row] | None]:
     """Returns by member the rows that its checkpoint of a step holds; None if it holds none."""
-    saved = checkpoints.about(step).get("rows", {}) if step in checkpoints.steps() else {}
+    held = checkpoints.exist() and step in checkpoints.steps()
+    saved = checkpoints.about(step).get("rows", {}) if held else {}
     return {member.name: saved.get(member.name) for member in self.members}
 
   def unfinished(self) -> list[int]:

@@ -61,9 +61,10 @@ def test_a_run_of_an_earlier_version_goes_on_to_the_same_end(old_run, digits_dir
   found, expected = rows(old_run / "metrics.jsonl"), rows(old_run / "expected.jsonl")
   assert [row["step"] for row in found] == [row["step"] for row in expected]
   for row, other in zip(found, expected, strict=True):
-    assert list(row) == list(other)
+    assert [name for name in row if name in other] == list(other), "later versions measure more"
   # The same bits on the same machine; elsewhere differences grow with the steps.
-  assert found[:12] == [pytest.approx(row, rel=1e-3, abs=1e-4) for row in expected[:12]]
+  for row, other in zip(found[:12], expected[:12], strict=True):
+    assert {name: row[name] for name in other} == pytest.approx(other, rel=1e-3, abs=1e-4)
   assert found[-1]["validation/loss"] == pytest.approx(expected[-1]["validation/loss"], rel=0.05)
 
 

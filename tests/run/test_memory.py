@@ -58,6 +58,10 @@ def test_only_errors_of_a_full_memory_are_reworded():
     raise MemoryError("Unable to allocate")
   with pytest.raises(RunError, match="the memory is full"), memory.exhaustion("lower X"):
     raise RuntimeError("can't start new thread")
+  with pytest.raises(RunError, match="the memory is full"), memory.exhaustion("lower X"):
+    raise ImportError("x.so: failed to map segment from shared object")
+  with pytest.raises(ImportError), memory.exhaustion("lower X"):
+    raise ImportError("No module named 'x'")
   with pytest.raises(RunError, match="else"), memory.exhaustion("lower X"):
     raise RunError("else")
   with pytest.raises(jax.errors.JaxRuntimeError), memory.exhaustion("lower X"):

@@ -17,6 +17,17 @@ SHORTER = """
 c.data.name, c.data.validation_examples = "digits", 200
 c.batch_size, c.model.features, c.optimizer.learning_rate = 32, (32,), 0.01
 """
+# What the button that interrupts a kernel does, at a moment that is known.
+INTERRUPTED = """
+import signal
+c.optimizer.learning_rate = 0.01
+try:
+  mm.train_and_evaluate(
+    c, "runs/interrupted", on_evaluation=lambda row: signal.raise_signal(signal.SIGINT)
+  )
+except mm.Interrupted as error:
+  print(error)
+"""
 
 
 def snippets():
@@ -33,7 +44,7 @@ def notebook(tmp_path_factory, digits_dir):
   book = nbformat.v4.new_notebook()
   start = f"import sys\nsys.path.insert(0, {str(processes.ROOT)!r})\n"
   start += f"import os\nos.environ['TFDS_DATA_DIR'] = {str(digits_dir)!r}"
-  book.cells = list(map(nbformat.v4.new_code_cell, [start, *snippets()]))
+  book.cells = list(map(nbformat.v4.new_code_cell, [start, *snippets(), INTERRUPTED]))
   client = NotebookClient(book, timeout=600, resources={"metadata": {"path": str(folder)}})
   client.execute()  # Raises an error if a cell does.
   return book.cells[1:], folder
@@ -95,6 +106,14 @@ def test_a_notebook_predicts(notebook):
   label, probability, *_ = printed(cell_with(cells, "predict_files")).split()
   assert label in "0123456789" and 0 < float(probability) <= 1
   assert "must lie in [0, inf)" in printed(cell_with(cells, "mm.UsageError"))
+
+
+@pytest.mark.slow
+def test_a_notebook_that_is_interrupted_saves_the_state(notebook):
+  cells, folder = notebook
+  assert "interrupted by SIGINT after step " in printed(cells[-1])
+  assert "the state is saved in runs/interrupted" in printed(cells[-1])
+  assert list((folder / "runs/interrupted/checkpoints").glob("[0-9]*"))
 
 
 @pytest.mark.slow

@@ -241,6 +241,6 @@ def test_workdir_is_optional(tmp_path, digits_dir):
   assert done.returncode == 0, done.stderr
   (folder,) = (tmp_path / "runs").iterdir()
   assert re.fullmatch(r"adam-\d{8}-\d{6}", folder.name)
-  assert f"tensorboard --logdir=runs/{folder.name}" in done.stdout
+  assert "tensorboard --logdir=runs\n" in done.stdout
   assert f"--workdir=runs/{folder.name}" in done.stdout
   assert Path(folder, "result.json").exists()

@@ -63,12 +63,12 @@ def test_progress_counts_the_runs_that_are_done_whoever_trained_them(points, tmp
   """A worker knows the others' runs by their folders."""
   plan, sweep = plan_of(points, tmp_path)
   lines = small_run.Lines()
-  plan = dataclasses.replace(plan, started=time.time() - 60)
+  plan = dataclasses.replace(plan, started=time.time() - 600)
   for member in sweep.members[:3]:  # What another process has trained.
     member.folder.path.mkdir(parents=True)
     member.stop("diverged", 1)
   plan.train(plan.open(Console(quiet=True)), 2, lines)
-  assert re.fullmatch(r"4 of 6 runs done, 0:\d\d left", lines.lines[-1])
+  assert re.fullmatch(r"4 of 6 runs done, ([5-9]|\d\d):\d\d left", lines.lines[-1])
   for member in sweep.members[3:5]:
     member.folder.path.mkdir(parents=True)
     member.stop("diverged", 1)

@@ -22,7 +22,13 @@ _WIDEST = 2.0  # width over height
 _FULLEST = 0.85  # the share of the box that is ink, unless the box is as narrow as that of a one
 _MOST_PIECES = 6  # strokes that do not touch
 
-_WIDE = 1.3  # width over height; two of MNIST's digits in a hundred are as wide
+# Of what is wider than high, this is probably two digits that touch. Two of MNIST's digits in a
+# hundred look like that, and most pairs of them.
+_WIDE = 1.3  # width over height
+_MIDDLE = (0.3, 0.7)  # where digits join, as shares of the width
+_NARROW = 0.45  # rows that the ink spans where they join, as a share of the height
+_TALL = 0.8  # likewise, at both sides of it
+
 # What fills so much of its box, holes included, and of which so much are holes, is no digit of
 # MNIST's. A frame is.
 _CLOSED = 0.86
@@ -79,10 +85,27 @@ def _prepared(ink: Ink) -> Prepared:
   remarks = list(cleaned.removed)
   if cut:
     remarks.append("it touches the edge of the picture, so a part may be missing")
-  height, width = sides_of(where)
-  if width > _WIDE * height and not doubt:
+  if not doubt and _may_be_two(strokes[where]):
     remarks.append("it is wide: it may be two that touch")
   return Prepared(pixels[:, :, None], doubt, tuple(remarks))
+
+
+def _may_be_two(mask: np.ndarray) -> bool:
+  """Returns whether strokes, bool [H, W], cropped, may be two digits that touch."""
+  height, width = mask.shape
+  if width <= height or width > _WIDE * height:
+    return width > height
+  start, stop = (round(share * width) for share in _MIDDLE)
+  spans = [_span(mask[:, column]) for column in range(start, stop)]
+  join = start + int(np.argmin(spans))
+  sides = min(_span(mask[:, :join].any(1)), _span(mask[:, join + 1 :].any(1)))
+  return min(spans) < _NARROW * height and sides > _TALL * height
+
+
+def _span(inked: np.ndarray) -> int:
+  """Returns from the first to the last that is true in bool [N], how many there are; or 0."""
+  found = np.flatnonzero(inked)
+  return int(found[-1] - found[0] + 1) if len(found) else 0
 
 
 def _frame_doubt(mask: np.ndarray) -> str:

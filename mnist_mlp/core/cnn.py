@@ -3,17 +3,17 @@
 import jax
 from flax import linen as nn
 
-from mnist_mlp.core.layers import Net
+from mnist_mlp.core.layers import BaseNet
 
 
-class CNN(Net):
+class CNN(BaseNet):
   """Convolutions, each followed by pooling, before the dense layers of the MLP.
 
   The products of the convolutions are float32, whatever `dtype` is.
 
   LeCun et al., "Gradient-based learning applied to document recognition", 1998.
 
-  Attributes beyond those of `Net`, the fields of `config.cnn`:
+  Attributes beyond those of `BaseNet`, the fields of `config.cnn`:
     channels: of each convolution.
     kernel_size: height and width of each convolution, pixels.
   """

@@ -39,7 +39,7 @@ NORMS: dict[str, Callable[[jax.Array, bool], jax.Array]] = {
 }
 
 
-class Net(nn.Module):
+class BaseNet(nn.Module):
   """The base of the nets here: scaled pixels first, dense layers in the end.
 
   Attributes:

@@ -12,13 +12,13 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from mnist_mlp.core.cnn import CNN
-from mnist_mlp.core.layers import Net
+from mnist_mlp.core.layers import BaseNet
 from mnist_mlp.core.lookup import call, lookup
 from mnist_mlp.core.spec import DataSpec
 from mnist_mlp.core.traced import RATES
 
 
-class MLP(Net):
+class MLP(BaseNet):
   """A multilayer perceptron over whole images; without hidden layers, softmax regression."""
 
   @nn.compact

@@ -172,7 +172,8 @@ def _other_metrics(evaluation: Evaluation) -> dict[str, float]:
   outputs = Outputs(*map(jnp.asarray, (logits, labels, loss, log_probabilities)))
   names = [name for name in METRICS if name not in ("loss", "cross_entropy", "accuracy")]
   measured = core_metrics.measure(outputs, names)
-  return {name: float(np.mean(values, dtype=np.float64)) for name, values in measured.items()}
+  means = {name: np.asarray(each).mean(dtype=np.float64) for name, each in measured.items()}
+  return {name: float(mean) for name, mean in means.items()}
 
 
 def _cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:

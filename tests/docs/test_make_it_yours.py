@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import processes
 import pytest
-from commands import shell
 from PIL import Image
 
 from mnist_mlp import config, data
@@ -22,6 +22,11 @@ ROWS = re.findall(r"^\| \[(.*?)\]\(#(.*?)\) \| `(.*?)` \| (\d+) \| (\d+) \|$", P
 TRAIN, EVALUATE = re.search(r"```sh\n(.*?)\n(.*?)\n```", PAGE).groups()
 SHORT = "--config.data.validation_examples=100 --config.num_epochs=1 --config.batch_size=64"
 SMALL = f"{SHORT} --config.model.features=8 --config.cnn.channels=4"
+
+
+def shell(command):
+  """Returns the output of a command, which may take long where other tests run beside it."""
+  return commands.shell(command, timeout=600)
 
 
 def section(anchor):
@@ -170,8 +175,8 @@ def test_a_change_works_as_it_is_shown(clone, change, anchor, options, files, li
 
 @pytest.mark.slow
 def test_the_package_can_have_another_name(clone):
-  (commands,) = re.findall(r"```sh\n(.*?)```", section("another-name"), re.DOTALL)
-  shell(commands)
+  (renaming,) = re.findall(r"```sh\n(.*?)```", section("another-name"), re.DOTALL)
+  shell(renaming)
   words = f"--config.data.name=digits {SMALL}"
   shell(TRAIN.replace("mnist_mlp", "my_app").replace("--config.FIELD=VALUE", words))
   assert "accuracy" in shell(EVALUATE.replace("mnist_mlp", "my_app"))

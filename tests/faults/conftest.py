@@ -45,5 +45,5 @@ def begun(tmp_path_factory, digits_dir):
   with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
     patched.setattr(History, "add", add_or_die)
     train_and_evaluate(config_of(digits_dir), workdir)
-  assert [int(path.name) for path in sorted(workdir.glob("checkpoints/*"))][-2:] == [12, 18]
+  assert sorted(int(path.name) for path in workdir.glob("checkpoints/*"))[-2:] == [12, 18]
   return workdir

@@ -1,12 +1,15 @@
 """What the tests of faults share: their chances, their counts, and undisturbed runs."""
 
-import shutil
-
 import chances
 import pytest
 from lost_runs import config_of
 
+from mnist_mlp.run.history import History
 from mnist_mlp.train import train_and_evaluate
+
+
+class Killed(BaseException):
+  """Ends a run at once."""
 
 
 @pytest.fixture
@@ -30,9 +33,17 @@ def finished(tmp_path_factory, digits_dir):
 
 
 @pytest.fixture(scope="session")
-def begun(finished):
+def begun(tmp_path_factory, digits_dir):
   """The same run, as it was when it was killed after its third evaluation."""
-  workdir = shutil.copytree(finished, finished.with_name("begun"))
-  shutil.rmtree(workdir / "checkpoints" / "24")
-  (workdir / "result.json").unlink()
+  workdir, add = tmp_path_factory.mktemp("lost") / "begun", History.add
+
+  def add_or_die(history, row):
+    if row["step"] == 24:
+      raise Killed
+    add(history, row)
+
+  with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
+    patched.setattr(History, "add", add_or_die)
+    train_and_evaluate(config_of(digits_dir), workdir)
+  assert sorted(int(path.name) for path in workdir.glob("checkpoints/*"))[-2:] == [12, 18]
   return workdir

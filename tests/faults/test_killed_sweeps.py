@@ -66,5 +66,4 @@ def test_a_killed_sweep_comes_to_the_same_end(
     own, other = (folder / "members" / name for folder in (workdir, expected))
     assert last_digest(own) == last_digest(other)
     assert (own / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
-  assert not list((workdir / "populations").iterdir())
   count("SIGKILLs of sweeps", kills)

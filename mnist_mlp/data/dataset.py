@@ -117,6 +117,10 @@ def load(
     RunError: the data cannot be had, prepared or read.
   """
   name, arrays = _obtain_or_stand_in(options, report, only["name"] if only else None)
+  if only and options.files and _was_rgb(only, arrays):
+    options = options.copy_and_resolve_references()
+    options.channels = 3
+    name, arrays = _obtain_or_stand_in(options, report, only["name"])
   check_number_of_classes(name, arrays.class_names)
   stand_in_for = options.name if name != options.name and not options.files else ""
   if arrays.validation is None and only and (count := _held_out_before(only, arrays)) is not None:
@@ -137,6 +141,12 @@ def load(
     remarks=arrays.remarks,
     shaping=_SHAPING if options.files else "",
   )
+
+
+def _was_rgb(facts: Mapping[str, Any], arrays: Arrays) -> bool:
+  """Returns whether a run saw these images as RGB: earlier versions did not find gray in RGB."""
+  height, width, channels = arrays.train.images.shape[1:]
+  return channels == 1 and facts.get("image_shape") == [height, width, 3]
 
 
 def _held_out_before(facts: Mapping[str, Any], arrays: Arrays) -> int | None:

@@ -144,7 +144,7 @@ class FilesSource:
     others = self.format.passed_over(self.root, self.files)
     if others:
       more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-      yield f"passed over, as no pictures: {listing(others[:_SHOWN])}{more}"
+      yield f"passed over: {listing(others[:_SHOWN])}{more}"
     if "test" not in self.files:
       total = self.format.total(self.files["train"], self.columns)
       count = sum(1 for _ in self._of_split("test"))
@@ -237,7 +237,9 @@ def _find_format(root: Path) -> tuple[formats.Format, Files]:
   found = [(some, files) for some in FORMATS if (files := some.find(root))]
   if not found:
     known = ", nor ".join(some.example for some in FORMATS)
-    raise UsageError(f"config.data.files: {root} holds neither {known}")
+    raise UsageError(
+      f"config.data.files: {root} holds neither {known}; give the folder in which they lie"
+    )
   if len(found) > 1:
     names = " as well as ".join(some.name for some, _ in found)
     raise UsageError(f"config.data.files: {root} holds {names}; move those that are not meant")

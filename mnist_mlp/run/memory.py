@@ -77,6 +77,7 @@ def check_fits(config: ConfigDict, spec: DataSpec) -> None:
     f"config.{name} is {_shown(value)}: with {weights:,} weights and batches of "
     f"{config.batch_size:,}, training needs {_gigabytes(sum(parts.values()))} of memory at least, "
     f"but {_gigabytes(free)} are free; lower config.{name}"
+    + (" or config.data.image_size" if config.data.files else "")
   )
 
 

@@ -116,7 +116,7 @@ def test_what_else_is_passed_over_is_said(tmp_path):
   put("train/3/notes.txt", b"")(tmp_path)
   put("more/a.png", encode(GOOD))(tmp_path)
   (remark,) = source(tmp_path).remarks
-  assert remark == "passed over, as no pictures: train/3/notes.txt, more"
+  assert remark == "passed over: train/3/notes.txt, more"
 
 
 # Folders without splits.

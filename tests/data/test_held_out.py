@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 from loading import load
+from own_files import encode, options, source, write_pictures
 from own_files import load as load_own
-from own_files import source, write_pictures
 
-from mnist_mlp import config
+from mnist_mlp import config, data
 from mnist_mlp.data import held_out
 from mnist_mlp.errors import UsageError
 
@@ -48,6 +48,21 @@ def test_a_run_goes_on_with_as_many_as_it_held_out(digits_dir):
   for changed in ({"fingerprint": "0"}, {"examples": {"train": 1, "validation": 700}}, {}):
     other, _ = load(digits_dir, validation_examples=5000, only={"name": "digits", **changed})
     assert other.validation.num_examples == 125
+
+
+def test_a_run_on_gray_in_rgb_files_goes_on_with_rgb(tmp_path):
+  """An earlier version took the files at their word."""
+  rng = np.random.default_rng(0)
+  for index in range(12):
+    path = tmp_path / "mine" / ("train", "test")[index % 2] / "ab"[index % 3 > 0] / f"{index}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    gray = rng.integers(0, 255, (5, 6, 1)).astype(np.uint8)
+    path.write_bytes(encode(np.repeat(gray, 3, axis=2)))
+  before, _ = load_own(tmp_path / "mine", tmp_path / "data", channels=3)
+  assert load_own(tmp_path / "mine", tmp_path / "data")[0].image_shape == (5, 6, 1)
+  section = options(tmp_path / "mine", data_dir=str(tmp_path / "data"))
+  again = data.load(section, report=lambda line: None, only=before.describe())
+  assert again.image_shape == (5, 6, 3) and again.fingerprint == before.fingerprint
 
 
 @pytest.mark.parametrize("wrong", [1.5, -1.0, 1e10])

@@ -94,7 +94,7 @@ for axis, image, label in zip(axes.flat, train.images, train.labels, strict=Fals
 # $\max(0, x)$. Without $\varphi$ the whole chain would be one matrix.
 
 # %%
-show(layers.Net.classify)
+show(layers.BaseNet.classify)
 
 # %% [markdown]
 # A Flax module holds no parameters. `init` makes them, and `apply` takes them as an argument: a
@@ -380,7 +380,7 @@ Markdown("\n".join(f"- {name}: {1e3 * t:.2f} ms a step" for name, t in times.ite
 rates = np.float32(np.geomspace(1e-3, 3.0, 8))
 small = config_with(model__features=(64,), optimizer__name="sgd")
 initialize = state.initializer(small, spec)
-values = state.traced(small)
+values = jax.tree.map(jnp.asarray, state.traced(small))
 static_small = FrozenConfigDict(small)
 
 

@@ -98,11 +98,11 @@ def _may_be_two(mask: np.ndarray) -> bool:
   start, stop = (round(share * width) for share in _MIDDLE)
   spans = [_span(mask[:, column]) for column in range(start, stop)]
   join = start + int(np.argmin(spans))
-  sides = min(_span(mask[:, :join].any(1)), _span(mask[:, join + 1 :].any(1)))
+  sides = min(_span(np.any(side, axis=1)) for side in (mask[:, :join], mask[:, join + 1 :]))
   return min(spans) < _NARROW * height and sides > _TALL * height
 
 
-def _span(inked: np.ndarray) -> int:
+def _span(inked: np.typing.ArrayLike) -> int:
   """Returns from the first to the last that is true in bool [N], how many there are; or 0."""
   found = np.flatnonzero(inked)
   return int(found[-1] - found[0] + 1) if len(found) else 0

@@ -32,6 +32,7 @@ def test_digits_are_real_digits_in_three_splits(digits_dir):
     "num_classes": 10,
     "class_names": list("0123456789"),
     "image_shape": [28, 28, 1],
+    "pen_strokes": True,
     "shaping": "",
     "remarks": [],
     "examples": {"train": 1400, "validation": 100, "test": 297},

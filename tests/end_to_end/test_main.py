@@ -102,6 +102,7 @@ def test_a_batch_that_is_not_full_for_lbfgs(digits_dir, tmp_path):
       "--config.data.validation_examples=100",
       "--config.batch_size=1300",
       "--config.optimizer.name=lbfgs",
+      "--config.optimizer.weight_decay=0",
       f"--workdir={tmp_path / 'run'}",
       TFDS_DATA_DIR=str(digits_dir),
     ),

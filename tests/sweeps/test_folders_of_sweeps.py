@@ -155,4 +155,4 @@ def test_new_runs_get_the_data_of_the_old_ones(swept, tmp_path, monkeypatch):
 
   monkeypatch.setattr(data, "load", noted)
   sweep.group(sweep.members[0])
-  assert asked == ["digits"]
+  assert [held["name"] for held in asked] == ["digits"]

@@ -104,8 +104,8 @@ def test_populations_of_runs_that_left_the_sweep_are_passed_over(points, tmp_pat
 
 
 def test_a_point_that_does_not_fit_the_data_is_named(points, tmp_path):
-  wrong = points_lib.check([{"seed": 0}, {"batch_size": 5000}], points[0].config)
+  wrong = points_lib.check([{"seed": 0}, {"num_epochs": 1e-6}], points[0].config)
   sweep, _ = sweeping.open_sweep(wrong, tmp_path)
-  message = r"point 1 of the sweep, {'batch_size': 5000}: config\.batch_size is 5000"
+  message = r"point 1 of the sweep, {'num_epochs': 1e-06}: config\.num_epochs is 1e-06"
   with pytest.raises(UsageError, match=message):
     sweep.group(sweep.members[1])

@@ -41,7 +41,7 @@ def test_a_wrong_sweep_file_is_one_sentence(tmp_path, body, message):
     (["--halving=2", "--config.data.validation_examples=0"], "validation_examples is 0"),
     (["--engine=cluster"], "engine"),
     (["--ray_address=auto"], "--ray_address needs --engine=ray"),
-    (["--config.batch_size=5000"], "point 0 of the sweep, {'seed': 0}: config.batch_size is 5000"),
+    (["--config.num_epochs=1e-6"], "point 0 of the sweep, {'seed': 0}: config.num_epochs is 1e-"),
   ],
 )
 def test_wrong_arguments_are_one_sentence(tmp_path, digits_dir, arguments, message):

@@ -18,7 +18,8 @@ Digest = bytes
 def look(row: Row) -> tuple[tuple[int, int], bool]:
   """Returns the (height, width) of a row's picture, and whether it is grayscale."""
   if isinstance(row.picture, np.ndarray):
-    return row.picture.shape[:2], True
+    height, width, _ = row.picture.shape
+    return (height, width), True
   picture = picture_of(row)
   return (picture.height, picture.width), picture.mode == "L"
 
@@ -44,14 +45,14 @@ class Survey(NamedTuple):
     That is the one that all have, or more than half, else the medians of the sides. Unless all have
     it, it is reduced to at most 128 pixels a side.
     """
-    (size, count), total = self.sizes.most_common(1)[0], self.sizes.total()
+    ((height, width), count), total = self.sizes.most_common(1)[0], self.sizes.total()
     if count == total:
-      return size
+      return height, width
     if 2 * count <= total:
       sides = np.repeat(list(self.sizes), list(self.sizes.values()), axis=0)
-      size = tuple(np.median(sides, axis=0))
-    height, width = (max(1, round(side * min(1, _LONGEST / max(size)))) for side in size)
-    return height, width
+      height, width = np.median(sides, axis=0)
+    factor = min(1, _LONGEST / max(height, width))
+    return max(1, round(height * factor)), max(1, round(width * factor))
 
   def channels(self) -> int:
     """Returns 1 if at least half of the pictures are grayscale, else 3."""

@@ -97,12 +97,10 @@ def test_an_empty_workdir_is_refused():
 def test_a_batch_that_is_not_full_for_lbfgs(digits_dir, tmp_path):
   refused(
     processes.run(
-      ADAM,
+      "--config=configs/toy_class_lbfgs.py",
       "--config.data.name=digits",
       "--config.data.validation_examples=100",
       "--config.batch_size=1300",
-      "--config.optimizer.name=lbfgs",
-      "--config.optimizer.weight_decay=0",
       f"--workdir={tmp_path / 'run'}",
       TFDS_DATA_DIR=str(digits_dir),
     ),

@@ -32,15 +32,16 @@ _LABEL_BYTES = 24  # of a label while it is checked: itself, and the sorted ones
 def _find(root: Path) -> Files:
   files: Files = {}
   named = {path: _splits_of(path.relative_to(root)) for path in _parquet_files(root)}
+  if not any(named.values()):
+    return {"train": list(named)} if named else {}
   for path, splits in named.items():
-    if not any(named.values()):
-      splits = {"train"}
     if len(splits) != 1:
       raise UsageError(
         f"config.data.files: whether {path} belongs to train, validation or test does not "
         "show in its name; rename it or move it away"
       )
-    files.setdefault(splits.pop(), []).append(path)
+    (split,) = splits
+    files.setdefault(split, []).append(path)
   return files
 
 

@@ -33,6 +33,16 @@ def storm(process, moments, chance):
   return sent
 
 
+def code_of(process, output):
+  """Returns the exit code of a process; of one that hangs, an error shows where."""
+  try:
+    return process.wait(600)
+  except subprocess.TimeoutExpired:
+    process.send_signal(signal.SIGABRT)  # faulthandler shows what each thread does.
+    process.wait(60)
+    pytest.fail(f"it hangs:\n{output.read_text()}")
+
+
 def check(code, sent, said):
   """Asserts that a process ended as one of its signals asks for, and said no more than a line."""
   # Before a run has begun, and if it is told twice, signals have their usual effect. Of SIGINT, it
@@ -58,7 +68,7 @@ def test_a_run_comes_to_the_same_end(number, uninterrupted, digits_dir, tmp_path
     moments = [first, *(first + chance.uniform(0, spread) for _ in range(chance.randrange(MOST)))]
     try:
       sent = storm(process, moments, chance)
-      check(process.wait(120), sent, output.read_text())
+      check(code_of(process, output), sent, output.read_text())
     finally:
       process.kill()
       process.wait()

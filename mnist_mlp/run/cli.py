@@ -27,6 +27,7 @@ from mnist_mlp import startup
 from mnist_mlp.errors import Interrupted, UsageError, UserError, printable
 from mnist_mlp.run import field_help
 from mnist_mlp.run.config_files import find, load_config
+from mnist_mlp.run.console import terminal_may_go
 
 _HELP = {"--help", "-help", "-h", "--helpshort", "--helpfull"}
 # Of files for which there is no room: on a disk, within a quota, in a file of limited size.
@@ -146,7 +147,7 @@ def user_errors() -> Iterator[None]:
     sys.exit(128 + signal.SIGPIPE)
   except UserError as error:
     lines = map(printable, str(error).split("\n"))
-    print("error: " + "\n".join(lines), file=sys.stderr)
+    _to_stderr("error: " + "\n".join(lines))
     sys.exit(error.exit_code)
   except OSError as error:
     if error.errno not in _FULL + _UNREACHABLE:
@@ -154,11 +155,16 @@ def user_errors() -> Iterator[None]:
     _discard_output()
     first = "make room" if error.errno in _FULL else "see to the disk"
     advice = f"{first}, then the same command goes on from what was saved"
-    print(f"error: {printable(str(error))}; {advice}", file=sys.stderr)
+    _to_stderr(f"error: {printable(str(error))}; {advice}")
     sys.exit(1)
   except KeyboardInterrupt:
-    print("interrupted; what was saved before is kept", file=sys.stderr)
+    _to_stderr("interrupted; what was saved before is kept")
     sys.exit(130)
+
+
+def _to_stderr(text: str) -> None:
+  with terminal_may_go():  # The exit code says as much.
+    print(text, file=sys.stderr)
 
 
 def _discard_output() -> None:

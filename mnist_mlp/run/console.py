@@ -45,13 +45,13 @@ class Console:
   def advance(self, examples: int) -> None:
     """Moves the bar on."""
     if self._bar is not None:
-      with _terminal_may_go():
+      with terminal_may_go():
         self._bar.update(examples)
 
   def stop_bar(self) -> None:
     """Removes the bar."""
     if self._bar is not None:
-      with _terminal_may_go():
+      with terminal_may_go():
         self._bar.close()
       self._bar = None
 
@@ -59,7 +59,7 @@ class Console:
     """Prints a line, above the bar if there is one."""
     if self._quiet:
       return
-    with _terminal_may_go():
+    with terminal_may_go():
       if self._bar is not None:
         self._bar.write(text, file=sys.stdout)
       else:
@@ -67,7 +67,7 @@ class Console:
 
 
 @contextlib.contextmanager
-def _terminal_may_go() -> Iterator[None]:
+def terminal_may_go() -> Iterator[None]:
   """Sends the rest of the output nowhere once the terminal is gone: a run is to be saved yet."""
   try:
     yield

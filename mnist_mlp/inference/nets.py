@@ -133,8 +133,11 @@ class Committee:
 
 
 def logarithms(probabilities: np.ndarray) -> np.ndarray:
-  """Returns the logarithms of probabilities, which may be 0, float64."""
-  return np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+  """Returns the logarithms of probabilities, float64; of 0, that of the smallest float32.
+
+  Nets compute in float32, where what is smaller than that number becomes 0.
+  """
+  return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny, dtype=np.float64))
 
 
 def load_nets(workdirs: Sequence[str | os.PathLike], *, best: bool = False) -> Net | Committee:

@@ -48,6 +48,7 @@ def test_steps_are_scanned_unless_a_cpu_would_compute_convolutions_in_a_loop(mon
   assert [kernels.scans_well(net, (8, 8, 1)) for net in nets] == [True, True, True]
 
 
+@pytest.mark.slow
 def test_steps_one_by_one_are_those_of_a_scan():
   """Over the end of an epoch, with all that a step may have."""
   c = small.config_of(**CNN, model__dropout=0.2, model__norm="batch", ema__decay=0.9)

@@ -52,6 +52,7 @@ def test_more_steps_come_to_what_a_run_of_that_length_does(short, digits_dir, tm
   assert read_result(continued)["origin"] == kept and read_result(whole)["origin"] is None
 
 
+@pytest.mark.slow
 def test_a_run_with_an_origin_resumes_without_it(short, digits_dir, tmp_path):
   config, workdir = longer(digits_dir, 24), tmp_path / "run"
   other = shutil.copytree(short, tmp_path / "short")
@@ -69,6 +70,7 @@ def test_a_run_with_an_origin_resumes_without_it(short, digits_dir, tmp_path):
     train_and_evaluate(config, workdir)
 
 
+@pytest.mark.slow
 def test_a_lost_start_is_made_again_from_the_same_origin_only(short, digits_dir, tmp_path):
   config, workdir = longer(digits_dir, 24), tmp_path / "run"
   other = shutil.copytree(short, tmp_path / "short")
@@ -86,6 +88,7 @@ def test_a_lost_start_is_made_again_from_the_same_origin_only(short, digits_dir,
     train_and_evaluate(config, workdir)
 
 
+@pytest.mark.slow
 def test_the_best_state_so_far_comes_along(digits_dir, tmp_path):
   shaken = {"optimizer.name": "sgd", "optimizer.learning_rate": 2.0}
   for seed in range(20):  # Of steps so long some end worse than they were.
@@ -100,7 +103,7 @@ def test_the_best_state_so_far_comes_along(digits_dir, tmp_path):
   assert same(tmp_path / "run", tmp_path / "whole")
 
 
-@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("norm", [pytest.param("none", marks=pytest.mark.slow), "batch"])
 def test_weights_of_another_run_are_those_of_the_first_step(short, digits_dir, tmp_path, norm):
   other = short
   if norm == "batch":
@@ -126,6 +129,7 @@ def test_weights_of_another_run_are_those_of_the_first_step(short, digits_dir, t
   assert same(again, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_another_start_than_the_folder_had_is_refused(short, digits_dir, tmp_path):
   config = longer(digits_dir, 12)
   fresh = shutil.copytree(short, tmp_path / "fresh")

@@ -55,6 +55,7 @@ def test_a_begun_run_with_a_damaged_checkpoint_comes_to_the_same_end(
     count("damaged files", 1)
 
 
+@pytest.mark.slow
 def test_a_workdir_may_have_any_name(finished, digits_dir, tmp_path):
   workdir = tmp_path / r"[0-9]*? {a} b\c" / os.fsdecode(b"\xff")
   train_and_evaluate(config_of(digits_dir), workdir)

@@ -47,8 +47,9 @@ def test_the_test_split(workdir, dataset):
   ]
   for name, value in calibration["test"].items():
     assert report[name] == pytest.approx(value, abs=1e-3), name
-  assert report["calibrated_expected_calibration_error"] < 0.02
-  assert report["expected_calibration_error"] > 0.05  # Labels were smoothed.
+  before = report["expected_calibration_error"]
+  assert before > 0.05  # Labels were smoothed.
+  assert report["calibrated_expected_calibration_error"] < before / 2
   assert report["calibrated_cross_entropy"] < report["cross_entropy"]
   assert report["order"] == (
     f"from 0 as TFDS stores the test split of {dataset.name}, not as the original files do"
@@ -125,10 +126,10 @@ def test_calibration_of_a_net_that_knows_nothing(workdir, dataset):
   )
   assert report["accuracy"] == pytest.approx(np.mean(labels == 0))
   assert report["loss"] == pytest.approx(np.log(10), rel=1e-5)
-  assert report["calibrated_cross_entropy"] == pytest.approx(
-    np.log(10)
-  )  # Nothing can be sharpened.
-  assert report["expected_calibration_error"] == pytest.approx(abs(0.1 - np.mean(labels == 0)))
+  # Nothing can be sharpened.
+  assert report["calibrated_cross_entropy"] == pytest.approx(np.log(10))
+  expected = abs(0.1 - np.mean(labels == 0))
+  assert report["expected_calibration_error"] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(

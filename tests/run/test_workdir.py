@@ -178,6 +178,7 @@ for i in range(400):
 """
 
 
+@pytest.mark.slow
 def test_a_reader_never_sees_half_a_file(tmp_path):
   folder, seen = Workdir(tmp_path), set()
   folder.write_json("x.json", {"i": -1, "filling": "x" * 100_000})

@@ -217,7 +217,7 @@ for name, scale, init in [("0.1 N(0, 1)", 0.1, "normal"), ("LeCun", 1.0, "defaul
                           ("N(0, 1)", 1.0, "normal")]:  # fmt: skip
   c = mm.recipe("lab_tanh")
   c.model.init, c.model.init_scale = init, scale
-  c.num_epochs, c.eval_every_epochs = 2.0, 0.25
+  c.num_epochs, c.eval_every_epochs = 1.0, 0.125
   folder = Path("runs/guide", name.replace(" ", "_"))
   mm.train_and_evaluate(c, folder)
   curves[name] = [json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()]

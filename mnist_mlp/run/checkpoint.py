@@ -234,7 +234,7 @@ class Checkpoints:
   def _set_aside_incomplete(self) -> None:
     """Moves away what would break Orbax's manager: numbered folders without their parts."""
     paths = [path for path in self.folder.iterdir() if path.name.isdigit()]
-    incomplete = [path for path in paths if not ((path / "state").is_dir() and _metrics(path))]
+    incomplete = [path for path in paths if not _is_complete(path)]
     if incomplete and incomplete == paths:
       raise self._none_whole()
     for path in incomplete:
@@ -315,6 +315,16 @@ def _reason(error: Exception) -> str:
   text = f"{type(error).__name__}: {error}".partition(" [tensorstore_spec")[0]
   text = " ".join(text.split())
   return text if len(text) < 250 else f"{text[:80]} ... {text[-160:]}"
+
+
+def _is_complete(path: Path) -> bool:
+  """Returns whether a checkpoint has its parts, and no JSON at which Orbax's manager would fail."""
+  if not ((path / "state").is_dir() and _metrics(path)):
+    return False
+  try:
+    return isinstance(json.loads((path / "_CHECKPOINT_METADATA").read_text("utf-8")), dict)
+  except (OSError, ValueError):
+    return True  # The manager does without.
 
 
 def _metrics(path: Path) -> dict[str, float] | None:

@@ -16,16 +16,15 @@ from training_runs import LONG, last_digest, read_result, wait_for_rows
 pytestmark = pytest.mark.usefixtures("optimized")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
   ("number", "code"),
   [
-    (signal.SIGKILL, -signal.SIGKILL),
-    (signal.SIGTERM, 143),
-    (signal.SIGINT, 130),
-    (signal.SIGHUP, 129),
-    (signal.SIGUSR1, 138),
-    (signal.SIGUSR2, 140),
+    pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.slow),
+    pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+    pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+    pytest.param(signal.SIGHUP, 129, marks=pytest.mark.hundredfold),
+    pytest.param(signal.SIGUSR1, 138, marks=pytest.mark.slow),
+    pytest.param(signal.SIGUSR2, 140, marks=pytest.mark.hundredfold),
   ],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(

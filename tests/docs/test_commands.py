@@ -161,6 +161,7 @@ KNOWN = {
   ("docs/pictures.md", "A page to draw on"): [
     ("pip install -e '.[demo]'", check_extras),
     ("python -m mnist_mlp.demo --workdir=runs/adam", serve_page),
+    ("python scripts/drawing.py --workdir=runs/adam", ask_for_help),
   ],
   ("docs/reliability.md", "Faults at random"): [("pytest -m hundredfold", collect)],
   ("docs/results.md", ""): [

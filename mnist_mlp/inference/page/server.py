@@ -85,7 +85,7 @@ class Page:
       return _refusal(str(error))
 
   def _answer(self, image: Image.Image) -> dict[str, Any]:
-    prepared = prepare(image)
+    prepared, members = prepare(image), self._net.members
     [prediction] = classify(self._net, [prepared])
     if prepared.pixels is None:
       return {"label": None, "note": prediction.note}
@@ -94,7 +94,8 @@ class Page:
       "note": prediction.note,
       "pixels": base64.b64encode(prepared.pixels.tobytes()).decode(),
       "probabilities": list(prediction.probabilities.values()),
-      "members": [_of_member(net, prepared.pixels) for net in self._net.members],
+      # A lone net is not asked twice: the bars follow the pen.
+      "members": [_of_member(net, prepared.pixels) for net in members if len(members) > 1],
     }
 
 

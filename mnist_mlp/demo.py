@@ -63,11 +63,11 @@ def main(line: cli.CommandLine) -> None:
       print(f"note: {caution}")
     if values.host != _LOOPBACK:
       print("note: whoever reaches this address can use the page, and nothing is encrypted")
-    port = listener.getsockname()[1]
-    print(f"draw at:  http://{values.host}:{port}/  (Ctrl-C ends it)", flush=True)
-    config = uvicorn.Config(app, log_level="warning", access_log=False)
+    server_of_page = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
     with contextlib.suppress(KeyboardInterrupt):
-      uvicorn.Server(config).run(sockets=[listener])
+      port = listener.getsockname()[1]
+      print(f"draw at:  http://{values.host}:{port}/  (Ctrl-C ends it)", flush=True)
+      server_of_page.run(sockets=[listener])
 
 
 def _listening(host: str, port: int) -> socket.socket:

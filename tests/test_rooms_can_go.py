@@ -36,7 +36,7 @@ BELOW = ["tests/core", "tests/data"]
 @pytest.mark.slow
 @pytest.mark.parametrize("room", DELETED)
 def test_the_rest_works_without_a_room(room, tmp_path):
-  for name in ("mnist_mlp", "configs", "docs", "tests", "scripts", "pyproject.toml"):
+  for name in ("mnist_mlp", "configs", "docs", "results", "tests", "scripts", "pyproject.toml"):
     source = processes.ROOT / name
     copy = shutil.copytree if source.is_dir() else shutil.copy
     copy(source, tmp_path / name)

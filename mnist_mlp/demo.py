@@ -28,21 +28,10 @@ _LOOPBACK = "127.0.0.1"
 
 def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
   """Defines this command's flags."""
-  flags.DEFINE_multi_string(
-    "workdir",
-    None,
-    "folder of the run whose net is asked; several make a committee",
-    flag_values=values,
-  )
+  cli.define_nets(values, "asked")
   flags.DEFINE_integer("port", 8000, "port of the page; 0 is any that is free", 0, 65535, values)
   flags.DEFINE_string(
     "host", _LOOPBACK, "address to listen on; the default is for this machine alone", values
-  )
-  flags.DEFINE_bool(
-    "best",
-    False,
-    "use the checkpoint of the best validation accuracy instead of the last one",
-    values,
   )
 
 

@@ -29,23 +29,12 @@ _SPLITS = ("test", "validation", "train")
 
 def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
   """Defines this command's flags."""
-  flags.DEFINE_multi_string(
-    "workdir",
-    None,
-    "folder of the run whose net is evaluated; several make a committee",
-    flag_values=values,
-  )
+  cli.define_nets(values, "evaluated")
   flags.DEFINE_string("split", "test", "what to evaluate on: test, validation or train", values)
   flags.DEFINE_string(
     "dataset",
     None,
     "another dataset than the run's, with images and classes of the same shape",
-    values,
-  )
-  flags.DEFINE_bool(
-    "best",
-    False,
-    "use the checkpoint of the best validation accuracy instead of the last one",
     values,
   )
   flags.DEFINE_bool("json", False, "print JSON instead of text", values)

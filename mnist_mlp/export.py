@@ -27,22 +27,11 @@ _DTYPES = ["float32", "bfloat16"]
 
 def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
   """Defines this command's flags."""
-  flags.DEFINE_multi_string(
-    "workdir",
-    None,
-    "folder of the run whose net is written; several make a committee",
-    flag_values=values,
-  )
+  cli.define_nets(values, "written")
   flags.DEFINE_string("out", None, "folder for the files, made if missing", values)
   flags.DEFINE_enum("format", "stablehlo", _FORMATS, "of the program", values)
   flags.DEFINE_enum(
     "dtype", "float32", _DTYPES, "of the weights in the file: bfloat16 is half as large", values
-  )
-  flags.DEFINE_bool(
-    "best",
-    False,
-    "use the checkpoint of the best validation accuracy instead of the last one",
-    values,
   )
 
 

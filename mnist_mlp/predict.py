@@ -33,18 +33,7 @@ Said = tuple[list["sources.Picture"], list["inference.Prediction"], list["source
 
 def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
   """Defines this command's flags."""
-  flags.DEFINE_multi_string(
-    "workdir",
-    None,
-    "folder of the run whose net is asked; several make a committee",
-    flag_values=values,
-  )
-  flags.DEFINE_bool(
-    "best",
-    False,
-    "use the checkpoint of the best validation accuracy instead of the last one",
-    values,
-  )
+  cli.define_nets(values, "asked")
   flags.DEFINE_bool(
     "several",
     False,

@@ -78,6 +78,27 @@ def define_config(values: flags.FlagValues, arguments: Sequence[str]) -> None:
   )
 
 
+def define_nets(values: flags.FlagValues, done: str) -> None:
+  """Defines --workdir, which may be given several times, and --best: the nets that are used.
+
+  Args:
+    values: gets the flags.
+    done: what is done with the nets, for the help: 'asked'.
+  """
+  flags.DEFINE_multi_string(
+    "workdir",
+    None,
+    f"folder of the run whose net is {done}; several make a committee",
+    flag_values=values,
+  )
+  flags.DEFINE_bool(
+    "best",
+    False,
+    "use the checkpoint of the best validation accuracy instead of the last one",
+    values,
+  )
+
+
 Define = Callable[[flags.FlagValues, Sequence[str]], None]
 
 

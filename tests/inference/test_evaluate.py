@@ -49,7 +49,8 @@ def test_the_test_split(workdir, dataset):
     assert report[name] == pytest.approx(value, abs=1e-3), name
   before = report["expected_calibration_error"]
   assert before > 0.05  # Labels were smoothed.
-  assert report["calibrated_expected_calibration_error"] < before / 2
+  most = 0.02 if dataset.name == "mnist" else before / 2  # The stand-in has 297 test images.
+  assert report["calibrated_expected_calibration_error"] < most
   assert report["calibrated_cross_entropy"] < report["cross_entropy"]
   assert report["order"] == (
     f"from 0 as TFDS stores the test split of {dataset.name}, not as the original files do"

@@ -4,6 +4,7 @@ Ctrl-C says a line and ends the process: some modules turn a KeyboardInterrupt t
 are imported into an error of their own, and at the exit it can be raised amid what is torn down.
 """
 
+import atexit
 import contextlib
 import os
 import signal
@@ -66,6 +67,8 @@ def leave_at_once() -> None:
     and signal.getsignal(signal.SIGINT) is signal.default_int_handler
   ):
     signal.signal(signal.SIGINT, leave)
+    # Registered first, so called last: what a module does at the exit can still be interrupted.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

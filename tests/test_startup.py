@@ -151,6 +151,20 @@ def test_ctrl_c_while_modules_are_imported_is_one_line():
   assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+def test_ctrl_c_while_python_is_torn_down_changes_no_exit_code():
+  """Python takes every handler away before it ends; SIGINT would kill the process in silence."""
+  late = """
+class Late:
+  def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGINT):
+    kill(pid, number)
+    print("still here")
+late = Late()
+sys.exit(2)
+"""
+  done = processes.python(IMPORTING.format(late))
+  assert (done.returncode, done.stdout, done.stderr) == (2, "still here\n", "")
+
+
 @pytest.mark.slow
 def test_ctrl_c_within_an_import_is_raised_after_it(tmp_path):
   """Modules written in C take a KeyboardInterrupt for an error of their own."""

@@ -1,6 +1,7 @@
 """Trains a config: python -m mnist_mlp.main --config=configs/adam.py [--config.FIELD=VALUE ...].
 
 A finished run is made longer, in a new folder: --start_from=RUN --more_epochs=10.
+Several processes train one run together: see docs/scaling.md.
 """
 
 import math
@@ -21,7 +22,7 @@ from mnist_mlp.run.workdir import Workdir, chosen, logdir_of
 
 with epy.lazy_imports():  # JAX takes seconds, for which --help and errors need not wait.
   from mnist_mlp import train
-  from mnist_mlp.run import environment
+  from mnist_mlp.run import distributed, environment
 
 
 def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
@@ -43,24 +44,68 @@ def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
   flags.DEFINE_bool(
     "profile", False, "write a trace of some steps for TensorBoard's profiler or Perfetto", values
   )
+  _define_processes(values)
+
+
+def _define_processes(values: flags.FlagValues) -> None:
+  """Defines the flags of a process that trains together with others."""
+  flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT at which process 0 of several waits for the others", values
+  )
+  flags.DEFINE_integer(
+    "num_processes", None, "how many processes train the run", flag_values=values
+  )
+  flags.DEFINE_integer("process_id", None, "which of them this is, from 0", flag_values=values)
+  flags.DEFINE_bool(
+    "distributed", False, "take these three from SLURM, Open MPI or Kubernetes", values
+  )
+  flags.DEFINE_float(
+    "wait_seconds", 60.0, "for which processes wait for each other", flag_values=values
+  )
 
 
 def main(line: cli.CommandLine) -> None:
   """Checks what can be checked at once, then trains."""
-  origin = _origin(line.flags)
+  origin, place = _origin(line.flags), _place(line.flags)
   with chosen(line.flags.workdir, _name(line, origin)) as workdir:
     folder = Workdir(workdir)
     validated = _config(line, origin, folder)
     folder.check_config(validated)
     result = folder.result()
     if result is None:
-      environment.use_compilation_cache()
-      with line.resumable(workdir):
-        train.train_and_evaluate(validated, workdir, profile=line.flags.profile, origin=origin)
-    else:
+      with distributed.join(place, validated) as team, line.resumable(workdir):
+        environment.use_compilation_cache()
+        options = {"profile": line.flags.profile, "origin": origin, "team": team}
+        train.train_and_evaluate(validated, workdir, **options)
+    if place and place.process_id:
+      return
+    if result:
       _say_finished(folder, result)
     print(f"look at it:  tensorboard --logdir={shlex.quote(str(logdir_of(workdir)))}")
     print(f"this run again, from where it stands:  {line.again(workdir)}")
+
+
+def _place(values: flags.FlagValues) -> "distributed.Place | None":
+  """Returns which of several processes this one is; None if it is alone."""
+  names = ("coordinator", "num_processes", "process_id")
+  given = [name for name in names if values[name].present]
+  if not given and not values.distributed:
+    return None
+  if values.workdir is None:
+    raise UsageError("--workdir is missing: several processes share a folder, which you must name")
+  if not 0 < values.wait_seconds < math.inf:
+    raise UsageError(f"--wait_seconds is {values.wait_seconds:g}, but must be above 0")
+  if values.distributed:
+    if given:
+      raise UsageError(f"--{given[0]} and --distributed exclude each other; leave one out")
+    return distributed.detected(values.wait_seconds)
+  for name in names:
+    if name not in given:
+      raise UsageError(f"--{name} is missing, which --{given[0]} needs")
+  place = distributed.Place(
+    values.coordinator, values.num_processes, values.process_id, values.wait_seconds
+  )
+  return place.checked()
 
 
 def _origin(values: flags.FlagValues) -> Origin | None:

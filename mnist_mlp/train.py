@@ -27,6 +27,7 @@ from mnist_mlp.core.traced import traced
 from mnist_mlp.run import environment
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import Console
+from mnist_mlp.run.distributed import check_shared
 from mnist_mlp.run.history import Row
 from mnist_mlp.run.loop import Chunk, Loop, Pace, measured
 from mnist_mlp.run.memory import exhaustion, fetch
@@ -35,6 +36,7 @@ from mnist_mlp.run.profile import ProfiledOnce
 from mnist_mlp.run.result import Ending, Logits, result_of, validation_logits
 from mnist_mlp.run.resuming import resume
 from mnist_mlp.run.run import Run, open_run
+from mnist_mlp.run.team import ALONE, Team
 from mnist_mlp.run.workdir import Workdir
 
 with epy.lazy_imports():  # The device works on its first steps while this is imported.
@@ -50,6 +52,7 @@ def train_and_evaluate(
   profile: bool = False,
   origin: Origin | None = None,
   on_evaluation: Callable[[Row], Any] | None = None,
+  team: Team = ALONE,
 ) -> TrainState:
   """Trains a config to its end, from where the workdir's last checkpoint stands.
 
@@ -60,6 +63,7 @@ def train_and_evaluate(
     origin: the run from which a new run starts; see `run/origin.py`.
     on_evaluation: is called with each row of metrics.jsonl, once its state is saved. Something true
       in return stops the run there, unfinished: the same call goes on with it.
+    team: the processes that train it together, see `run/distributed.py`; all of them call this.
 
   Returns:
     The last state. If the run is finished already, nothing is trained.
@@ -72,16 +76,18 @@ def train_and_evaluate(
   config = config_lib.validate(config)
   environment.check_jax()
   environment.free_programs()  # of runs before, which this one cannot use
-  with Workdir(workdir).claim(config) as folder, jax.set_mesh(create_mesh()), exhaustion(_SMALLER):
+  place = Workdir(workdir, writes=team.leads)
+  with place.claim(config) as folder, jax.set_mesh(create_mesh()), exhaustion(_SMALLER):
+    check_shared(team, folder)
     keep(folder, origin)
-    run = open_run(config, folder, Console(), on_evaluation)
-    with Checkpoints(folder.path / "checkpoints", report=run.console.line) as checkpoints:
+    run = open_run(config, folder, Console(quiet=not team.leads), on_evaluation, team)
+    with Checkpoints(folder.path / "checkpoints", run.console.line, team) as checkpoints:
       trainer = Trainer(run)
       new = trainer.state, trainer.metrics
       first_step, (trainer.state, trainer.metrics) = resume(run, new, checkpoints)
       if folder.result() is None:
         dispatch = ProfiledOnce(trainer.dispatch, run) if profile else trainer.dispatch
-        loop = Loop(dispatch, run.timetable, trainer.pace, first_step)
+        loop = Loop(dispatch, run.timetable, trainer.pace, first_step, team)
         _train(run, trainer, loop, checkpoints)
       return trainer.state
 
@@ -110,7 +116,7 @@ def _train(run: Run, trainer: "Trainer", loop: Loop, checkpoints: Checkpoints) -
           accuracy = row.get("validation/accuracy")
           reporter.flush()
           checkpoints.save(chunk.step, chunk.snapshot, run.about(), accuracy)
-        if row and run.stopped_by_caller(row) and not signals.received:
+        if row and run.stopped_by_caller(row) and not loop.stopped(signals):
           trainer.state, trainer.metrics = chunk.snapshot
           return
       if loop.step < total_steps:

@@ -22,3 +22,11 @@ def split_over_devices(batch: Any) -> Any:
   if mesh.empty or mesh.size == 1:
     return batch
   return jax.lax.with_sharding_constraint(batch, PartitionSpec("data"))
+
+
+def collected(array: Any) -> Any:
+  """Gives each device of the mesh all of an array, so that each process can read it."""
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty or mesh.size == 1:
+    return array
+  return jax.lax.with_sharding_constraint(array, PartitionSpec())

@@ -34,11 +34,18 @@ def import_tensorflow() -> None:
       "this takes TensorFlow, once, which is not installed: pip install tensorflow-cpu"
     )
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-  stderr = os.dup(2)  # TensorFlow prints some messages before it reads TF_CPP_MIN_LOG_LEVEL.
-  with open(os.devnull, "wb") as nowhere:
-    os.dup2(nowhere.fileno(), 2)
-  try:
+  with discarded(2):  # TensorFlow prints some messages before it reads TF_CPP_MIN_LOG_LEVEL.
     importlib.import_module("tensorflow")
+
+
+@contextlib.contextmanager
+def discarded(number: int) -> Iterator[None]:
+  """Discards what is written to a file, 1 or 2, even by code in C++ that knows no Python stream."""
+  kept = os.dup(number)
+  with open(os.devnull, "wb") as nowhere:
+    os.dup2(nowhere.fileno(), number)
+  try:
+    yield
   finally:
-    os.dup2(stderr, 2)
-    os.close(stderr)
+    os.dup2(kept, number)
+    os.close(kept)

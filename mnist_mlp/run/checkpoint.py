@@ -22,6 +22,7 @@ from etils import epy
 from mnist_mlp.errors import RunError, UserError
 from mnist_mlp.run import digests, durable
 from mnist_mlp.run.literal import plain_name
+from mnist_mlp.run.team import ALONE, Team
 
 with epy.lazy_imports():  # A new run needs Orbax only once its device computes already.
   import orbax.checkpoint as ocp
@@ -33,28 +34,31 @@ _METRIC = "validation_accuracy"
 class Checkpoints:
   """The checkpoints in one folder. A context manager: leaving it waits for the last save."""
 
-  def __init__(self, folder: Path, report: Callable[[str], None] = print):
+  def __init__(self, folder: Path, report: Callable[[str], None] = print, team: Team = ALONE):
     """Opens the folder, and makes it if it is missing.
 
     Args:
       folder: where the numbered checkpoint folders lie.
       report: is called with a line for each checkpoint that turns out damaged.
+      team: the processes that save together. All call the same methods, in the same order.
 
     Raises:
       RunError: the folder cannot be made, or holds checkpoints of which none is complete.
     """
     self.folder = Path(folder).absolute()
-    self._report = report
+    self._report, self._team = report, team
     self._opened: Any = None  # Orbax's manager, once it is needed
     self._resources = contextlib.ExitStack()  # of the manager
     self._settler = ThreadPoolExecutor(max_workers=1)
     self._settling: Future | None = None  # the end of the last save, and what comes after it
     self._read_back = False  # whether a checkpoint of this process was read back
-    try:
-      self.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-      raise RunError(f"cannot make the folder {self.folder}: {error.strerror}") from error
-    self._set_aside_incomplete()
+    if team.leads:
+      try:
+        self.folder.mkdir(parents=True, exist_ok=True)
+      except OSError as error:
+        raise RunError(f"cannot make the folder {self.folder}: {error.strerror}") from error
+      self._set_aside_incomplete()
+    team.gather("the folder is in order")
 
   @property
   def _manager(self) -> "ocp.CheckpointManager":
@@ -138,7 +142,8 @@ class Checkpoints:
   def _settle(self, step: int, template: Any) -> None:
     """Waits for a save, flushes it, and reads it back if it is the first one of this process."""
     self._opened.wait_until_finished()
-    durable.sync_tree(self.folder / str(step))
+    if self._team.leads:
+      durable.sync_tree(self.folder / str(step))
     if not self._read_back:  # What cannot be read is to be noticed now, not at the end.
       try:
         self.restore(step, template)
@@ -218,11 +223,21 @@ class Checkpoints:
         self._report(f"{error}; trying the one before it")
         damaged.append(step)
         continue
-      for bad in damaged:
+      self._check_all_restored(step)
+      for bad in damaged if self._team.leads else ():
         self._set_aside(bad)
+      self._team.gather("the damaged ones are gone")
       self._manager.reload()
       return step, tree
     raise self._none_whole()
+
+  def _check_all_restored(self, step: int) -> None:
+    for process_id, other in enumerate(self._team.gather(step)):
+      if other != step:
+        raise RunError(
+          f"process {process_id} reads the checkpoint {other} in {self.folder}, this one {step}; "
+          "see to the file system that the machines share, then start all again"
+        )
 
   def _set_aside(self, step: int) -> None:
     target = self.folder.parent / "damaged" / str(step)

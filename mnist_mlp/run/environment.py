@@ -79,6 +79,11 @@ class StopSignals:
     """Restores the handlers that were there before."""
     self._restore()
 
+  def note(self, number: int | None) -> None:
+    """Notes a signal that another process has received, if `number` is one and none came before."""
+    if number and self.received is None:
+      self.received, self._received_at = signal.Signals(number), time.monotonic()
+
   def interrupted(self, where: str) -> Interrupted:
     """Returns the error that ends what was interrupted: 'interrupted by SIGTERM<where>'."""
     assert self.received is not None, "nothing was received"
@@ -86,7 +91,7 @@ class StopSignals:
 
   def _handle(self, number: int, _: Any) -> None:
     if self.received is None:
-      self.received, self._received_at = signal.Signals(number), time.monotonic()
+      self.note(number)
     elif time.monotonic() - self._received_at > _TOGETHER:
       self._restore()
       signal.raise_signal(number)
@@ -167,13 +172,14 @@ def describe() -> dict[str, Any]:
   device = jax.devices()[0]
   return {
     "python": platform.python_version(),
-    "packages": _versions(),
+    "packages": versions(),
     "platform": platform.platform(),
     "devices": f"{jax.device_count()} x {device.device_kind}",
     "processor": _cpuinfo("model name"),
     "cpu_cores": _visible_cores(),
     "xla_flags": os.environ.get("XLA_FLAGS", ""),
     **_precision(),
+    **_processes(),
   }
 
 
@@ -181,6 +187,11 @@ def _precision() -> dict[str, str]:
   """Returns the precision of matrix products if it was chosen; old runs have no such entry."""
   chosen = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
   return {"matmul_precision": str(chosen)} if chosen else {}
+
+
+def _processes() -> dict[str, int]:
+  """Returns how many processes train, if there are several; old runs have no such entry."""
+  return {"processes": jax.process_count()} if jax.process_count() > 1 else {}
 
 
 def cpu_cores() -> int:
@@ -197,7 +208,8 @@ def _visible_cores() -> int:
 
 
 @functools.cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+  """Returns the versions of the packages on which results depend, by their names."""
   return {name: _version(name) for name in _PACKAGES}
 
 

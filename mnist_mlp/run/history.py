@@ -15,9 +15,9 @@ Row = dict[str, Any]  # 'step', 'epoch', and numbers; None stands for one that i
 class History:
   """The evaluations of a run: one row each, in a file of one JSON object a line."""
 
-  def __init__(self, path: Path):
-    """Names the file, without touching it."""
-    self._path = path
+  def __init__(self, path: Path, writes: bool = True):
+    """Names the file, without touching it; `writes` says whether this process ever does."""
+    self._path, self._writes = path, writes
     self.rows: list[Row] = []  # what this process knows: see `start` and `add`
 
   def start(self, rows: Iterable[Row]) -> None:
@@ -29,7 +29,8 @@ class History:
     self.rows = list(rows)
     text = "".join(_line(row) for row in self.rows)
     try:
-      durable.write(self._path, text.encode())
+      if self._writes:
+        durable.write(self._path, text.encode())
     except OSError as error:
       raise self._cannot_write(error) from error
 
@@ -41,7 +42,8 @@ class History:
     """
     self.rows.append(finite(row))
     try:
-      durable.append(self._path, _line(row).encode())
+      if self._writes:
+        durable.append(self._path, _line(row).encode())
     except OSError as error:
       raise self._cannot_write(error) from error
 

@@ -18,6 +18,7 @@ from mnist_mlp.core.metrics import NEVER, EvalMetrics, TrainMetrics
 from mnist_mlp.core.steps import ChunkLength
 from mnist_mlp.run.environment import StopSignals
 from mnist_mlp.run.memory import fetch
+from mnist_mlp.run.team import ALONE, Team
 
 # A chunk should take no longer, so that signals and the progress bar need not wait.
 _CHUNK_SECONDS = 4.0
@@ -161,7 +162,12 @@ class Loop:
   """Dispatches chunk after chunk, always one ahead of the chunk whose results it waits for."""
 
   def __init__(
-    self, dispatch: Callable[[int, ChunkLength], Chunk], timetable: Timetable, pace: Pace, step: int
+    self,
+    dispatch: Callable[[int, ChunkLength], Chunk],
+    timetable: Timetable,
+    pace: Pace,
+    step: int,
+    team: Team = ALONE,
   ):
     """Starts at a step.
 
@@ -170,8 +176,9 @@ class Loop:
       timetable: that of the run.
       pace: limits the length of chunks.
       step: how many steps are done.
+      team: the processes that train the run.
     """
-    self._dispatch, self._timetable, self._pace = dispatch, timetable, pace
+    self._dispatch, self._timetable, self._pace, self._team = dispatch, timetable, pace, team
     self._pending: Chunk | None = None
     self.step = step  # how far steps are dispatched
     self.started = 0.0  # when the first chunk was dispatched, its program compiled
@@ -184,7 +191,7 @@ class Loop:
 
   def chunks(self, until: int, signals: StopSignals) -> Iterator[Chunk]:
     """Yields chunks, each once its results are there, up to step `until` or a signal."""
-    while self.step < until and not signals.received:
+    while self.step < until and not self.stopped(signals):
       chunk = self._next()
       if self._pending:
         yield self._completed(self._pending)
@@ -192,6 +199,14 @@ class Loop:
     if self._pending:
       yield self._completed(self._pending)
       self._pending = None
+
+  def stopped(self, signals: StopSignals) -> bool:
+    """Returns whether a signal has arrived, at any process; all then take equally long chunks."""
+    turns = self._team.gather([signals.received, self._pace.limit])
+    self._pace.limit = turns[0][1]
+    heard = next((number for number, _ in turns if number), None)
+    signals.note(heard)
+    return heard is not None  # One that came just now is heard the next time, by all.
 
   def _next(self) -> Chunk:
     started = time.perf_counter()

@@ -66,11 +66,12 @@ class Reporter:
     self._first_step = self._last_step = first_step
     self._last_time = time.perf_counter()
     self._last_histogram = 0
-    self._pictures_wanted = pictures
+    self._pictures_wanted = pictures and run.team.leads
     self.rate = 0.0  # examples a second, between the last two evaluations
     # What was reported at the step from which the run goes on is not reported again.
+    first = first_step + 1 if first_step else 0
     self._writer = tensorboard.create_writer(
-      run.folder.path, first_step=first_step + 1 if first_step else 0
+      run.folder.path, first_step=first, writes=run.team.leads
     )
 
   def __enter__(self) -> "Reporter":
@@ -97,7 +98,7 @@ class Reporter:
     """
     self._console.stop_bar()
     self._writer.close()
-    if status:
+    if status and self._run.team.leads:
       tensorboard.write_session_end(self._run.folder.path, status)
 
   @_writes

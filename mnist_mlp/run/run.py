@@ -17,6 +17,7 @@ from mnist_mlp.run import environment, memory
 from mnist_mlp.run.console import Console, boxed
 from mnist_mlp.run.history import Row
 from mnist_mlp.run.loop import Timetable
+from mnist_mlp.run.team import ALONE, Team
 from mnist_mlp.run.workdir import Workdir
 
 _MOST_STEPS = 2**31 - 1  # as an int32 counts them
@@ -33,6 +34,7 @@ class Run:
   timetable: Timetable
   environment: dict[str, Any]  # see `environment.describe`
   on_evaluation: Callable[[Row], Any] | None = None  # see `train.train_and_evaluate`
+  team: Team = ALONE  # the processes that train it
 
   @functools.cached_property
   def static(self) -> FrozenConfigDict:
@@ -56,11 +58,12 @@ class Run:
   def stopped_by_caller(self, row: Row) -> bool:
     """Calls `on_evaluation` with a row; returns whether it stops the run there, before its end."""
     stops = self.on_evaluation and self.on_evaluation(dict(row))
+    stops = any(self.team.gather(bool(stops)))
     step, total = row["step"], self.timetable.total_steps
     if stops and step < total:
       self.console.stop_bar()
       self.console.line(f"stopped after step {step} of {total}; the same call goes on from there")
-    return bool(stops) and step < total
+    return stops and step < total
 
   def warn_of_stand_in(self) -> None:
     """Says in a box that the data are not the ones asked for, if that is so."""
@@ -79,6 +82,7 @@ def open_run(
   folder: Workdir,
   console: Console,
   on_evaluation: Callable[[Row], Any] | None = None,
+  team: Team = ALONE,
 ) -> Run:
   """Loads the data of a run, checks that they fit the config, and notes both in the folder.
 
@@ -87,14 +91,17 @@ def open_run(
     folder: claimed for this config. If a run was started in it, it goes on with the same data.
     console: gets the lines.
     on_evaluation: see `train.train_and_evaluate`.
+    team: likewise.
 
   Raises:
     UsageError: the config does not fit the data or the devices.
-    RunError: the data cannot be had, or are not those on which the run was started.
+    RunError: the data cannot be had, or are not those on which the run was started; or another
+      process has others.
   """
   held = folder.read_json("dataset.json")
   dataset = data.load(config.data, report=console.line, only=held)
   check_same_data(folder, dataset)
+  _check_same_for_all(team, dataset)
   used, shrunk = fitted(config, dataset)
   if shrunk:
     console.line(shrunk)
@@ -102,7 +109,17 @@ def open_run(
   folder.keep_config(config)  # First: the other files in the folder belong to this config.
   folder.write_json("dataset.json", dataset.describe())
   about = environment.describe()
-  return Run(used, dataset, folder, console, timetable, about, on_evaluation)
+  return Run(used, dataset, folder, console, timetable, about, on_evaluation, team)
+
+
+def _check_same_for_all(team: Team, dataset: data.Dataset) -> None:
+  facts = team.gather([dataset.name, dataset.fingerprint, dataset.train.num_examples])
+  for process_id, fact in enumerate(facts):
+    if fact != facts[0]:
+      raise RunError(
+        "process {} has other data, {} of fingerprint {} and {:,} training examples, than process "
+        "0, {} of fingerprint {} and {:,}; give all the same".format(process_id, *fact, *facts[0])
+      )
 
 
 def fitted(

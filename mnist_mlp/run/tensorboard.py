@@ -36,7 +36,7 @@ _SESSION_END = ".session_end"
 _PREFIX = "events.out.tfevents."
 
 
-def create_writer(logdir: str | os.PathLike, *, first_step: int = 0) -> Any:
+def create_writer(logdir: str | os.PathLike, *, first_step: int = 0, writes: bool = True) -> Any:
   """Returns a CLU writer to TensorBoard files in `logdir` that works in a background thread.
 
   Its errors surface as `clu.asynclib.AsyncError` at a later call, at the latest at `close`.
@@ -45,7 +45,10 @@ def create_writer(logdir: str | os.PathLike, *, first_step: int = 0) -> Any:
     logdir: folder of this run's event files, made if missing; for one process at a time.
     first_step: the first step at which this process may write. TensorBoard no longer shows what
       earlier processes wrote to `logdir` at this step or later, nor how their session ended.
+    writes: whether this process writes anything. Of several that train one run, one does.
   """
+  if not writes:
+    return metric_writers.MultiWriter([])
   for path in pathlib.Path(logdir).glob(f"*{_SESSION_END}"):
     path.write_bytes(b"")  # Not deleted: a TensorBoard that reads the file could not go on.
   # CLU's default writer also has a LoggingWriter, which repeats each number on the terminal and

@@ -90,23 +90,33 @@ def _new_folder(path: Path) -> Path:
 class Workdir:
   """The folder of one run. `claim` it to write; reading needs no claim."""
 
-  def __init__(self, path: str | os.PathLike):
-    """Names the folder, without touching it."""
+  def __init__(self, path: str | os.PathLike, *, writes: bool = True):
+    """Names the folder, without touching it.
+
+    Args:
+      path: the folder.
+      writes: whether this process writes the files. Of several that train one run, one does.
+    """
     self.path = expand(path)
-    self.history = History(self.path / "metrics.jsonl")
+    self._writes = writes
+    self.history = History(self.path / "metrics.jsonl", writes)
     self._made = False  # whether this process made the folder
 
   @contextlib.contextmanager
   def claim(self, config: ConfigDict) -> Iterator["Workdir"]:
     """Makes the folder and holds it for this process, which trains `config` in it.
 
-    If nothing was written by the end, a folder that this process made is removed again.
+    If nothing was written by the end, a folder that this process made is removed again. A process
+    that writes nothing holds nothing: the one that writes does.
 
     Raises:
       UsageError: the folder holds a run of another config, or is a folder of runs.
       RunError: another process holds the folder, or it cannot be written.
     """
     self.check_config(config)
+    if not self._writes:
+      yield self
+      return
     with self.lock():
       self.check_config(config)  # Another process may have written one before the lock.
       durable.remove_leftovers(self.path)
@@ -200,7 +210,8 @@ class Workdir:
   def write_text(self, name: str, text: str) -> None:
     """Writes a text file, all of it or nothing; it is on the disk then."""
     try:
-      durable.write(self.path / name, text.encode())
+      if self._writes:
+        durable.write(self.path / name, text.encode())
     except OSError as error:
       raise RunError(f"cannot write {self.path / name}: {error.strerror}") from error
 

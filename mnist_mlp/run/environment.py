@@ -64,7 +64,7 @@ class StopSignals:
   def __init__(self) -> None:
     """Nothing received yet."""
     self.received: signal.Signals | None = None
-    self._received_at = 0.0
+    self._handled_at = math.inf  # when this process itself received one
     self._previous: dict[signal.Signals, Any] = {}
 
   def __enter__(self) -> "StopSignals":
@@ -80,9 +80,9 @@ class StopSignals:
     self._restore()
 
   def note(self, number: int | None) -> None:
-    """Notes a signal that another process has received, if `number` is one and none came before."""
+    """Notes a signal, perhaps of another process, if `number` is one and none came before."""
     if number and self.received is None:
-      self.received, self._received_at = signal.Signals(number), time.monotonic()
+      self.received = signal.Signals(number)
 
   def interrupted(self, where: str) -> Interrupted:
     """Returns the error that ends what was interrupted: 'interrupted by SIGTERM<where>'."""
@@ -90,9 +90,11 @@ class StopSignals:
     return Interrupted(f"interrupted by {self.received.name}{where}", self.received)
 
   def _handle(self, number: int, _: Any) -> None:
-    if self.received is None:
+    now = time.monotonic()
+    if self._handled_at == math.inf:
       self.note(number)
-    elif time.monotonic() - self._received_at > _TOGETHER:
+      self._handled_at = now
+    elif now - self._handled_at > _TOGETHER:
       self._restore()
       signal.raise_signal(number)
 
@@ -101,17 +103,21 @@ class StopSignals:
       signal.signal(number, handler)
 
 
-def use_compilation_cache() -> None:
+def use_compilation_cache(quiet: bool = False) -> None:
   """Keeps what XLA compiles for later processes, unless the user chose a folder for it already.
 
   If anything is wrong with the cache, JAX compiles anew. Each kind of processor has a
   folder of its own, since machines may share a home folder.
 
+  Args:
+    quiet: says no line when a compilation takes long.
+
   Raises:
     UsageError: the environment asks JAX for what cannot be; see `check_jax`.
   """
   check_jax()
-  compilation.say_when_long()
+  if not quiet:
+    compilation.say_when_long()
   if jax.config.values["jax_compilation_cache_dir"]:
     return
   try:

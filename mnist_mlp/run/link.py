@@ -109,7 +109,10 @@ class Link:
     while message is not None and _VALUE in message:
       self._received.put(message)
       message = self.read()
-    self.reason = str(message[_ENDED]) if message else ""
+    if message is None:
+      self.hung_up.set()
+    else:
+      self.reason = str(message[_ENDED])
     self._received.put(None)
     if not self.closing:
       self._lost(self, self.reason)

@@ -7,7 +7,7 @@ import numpy as np
 import processes
 import pytest
 from lost_runs import is_one_sentence, same
-from together import Together, free_port
+from together import HERE, Together, free_port
 from training_runs import LONG, read_result, wait_for_rows
 
 from mnist_mlp.run import trained
@@ -43,7 +43,8 @@ def test_any_number_of_processes_trains_the_same_net(digits_dir, tmp_path):
   for size, devices in ((1, 4), (2, 2), (4, 1)):
     workdir, name = tmp_path / f"{size}x{devices}", f"o{size}"
     variables = {"TFDS_DATA_DIR": str(digits_dir), "JAX_NUM_CPU_DEVICES": str(devices)}
-    team = Together(EPOCH, workdir, tmp_path / name, size=size, variables=variables)
+    machines = [HERE] * size
+    team = Together(EPOCH, workdir, tmp_path / name, machines=machines, variables=variables)
     assert team.codes() == [0] * size, team.said()
     said = team.said()
     assert "on 4 x cpu" in said[0] and not any(said[1:]), said

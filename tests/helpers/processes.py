@@ -52,7 +52,7 @@ def _completed(words, timeout, variables):
   )
 
 
-def start(*arguments, output, module="mnist_mlp.main", variables=None, **options):
+def start(*arguments, output, module="mnist_mlp.main", variables=None, before=(), **options):
   """Starts and returns the process; what it prints goes to the file `output`.
 
   Args:
@@ -60,11 +60,12 @@ def start(*arguments, output, module="mnist_mlp.main", variables=None, **options
     output: the file.
     module: the command.
     variables: of the environment, added to those of this process.
+    before: words that stand before the command, of a program that becomes it.
     **options: of subprocess.Popen.
   """
   with open(output, "w") as file:
     return subprocess.Popen(
-      command(*arguments, module=module),
+      [*before, *command(*arguments, module=module)],
       cwd=ROOT,
       env=environment(**(variables or {})),
       stdout=file,

@@ -33,6 +33,11 @@ def free_bytes() -> int:
   return _UNKNOWN if left is None else left
 
 
+def free_bytes_of_each() -> int:
+  """Returns how much memory a device has left, in bytes, if all have the same."""
+  return free_bytes() // jax.device_count()
+
+
 def least_bytes(config: ConfigDict, spec: DataSpec) -> dict[str, int]:
   """Returns the least memory that training takes, in bytes, by the fields that decide on it.
 
@@ -66,7 +71,7 @@ def size_of_net(config: ConfigDict, spec: DataSpec) -> tuple[int, int]:
 
 def check_fits(config: ConfigDict, spec: DataSpec) -> None:
   """Raises a UsageError that names a field if a run cannot fit into the memory of a device."""
-  parts, free = least_bytes(config, spec), free_bytes() // jax.device_count()
+  parts, free = least_bytes(config, spec), free_bytes_of_each()
   if sum(parts.values()) <= free:
     return
   name = max(parts, key=lambda field: parts[field])

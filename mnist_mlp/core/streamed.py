@@ -35,17 +35,18 @@ def train_chunk(
     config: static.
     num_steps: static.
   """
-  batches, first = block
   if state.scanned:
-    return scan_steps(state, metrics, batches, first, config=config, num_steps=num_steps)
+    return scan_steps(state, metrics, block, config=config, num_steps=num_steps)
+  batches, first = block
   for index in range(first, first + num_steps):
     state, metrics = take_step(state, metrics, batches, index, config=config)
   return state, metrics
 
 
 @functools.partial(jax.jit, static_argnames=("config", "num_steps"), donate_argnames=("state",))
-def scan_steps(state, metrics, batches, first, *, config, num_steps: int):
+def scan_steps(state, metrics, block, *, config, num_steps: int):
   """Takes many steps as one program; see `train_chunk`."""
+  batches, first = block
 
   def one_step(carry, index):
     return take_step(*carry, batches, index, config=config), None

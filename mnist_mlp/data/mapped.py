@@ -1,8 +1,8 @@
 """Reading from arrays that are files mapped into memory, in bounded memory.
 
-What was read of a mapped file counts as memory of the process until the system wants it back. Here
-it is let go of at once, if the file is large; it stays in the system's cache of files. The functions
-take any other array as well.
+What was read of a mapped file counts as memory of the process until the system wants it back. Here,
+what was read of a large file is let go of at once; the system's cache of files keeps it. All other
+arrays can be read in the same way.
 """
 
 import mmap

@@ -44,10 +44,6 @@ class Timetable:
     between = duration(config, "checkpoint_every", per_epoch)
     return cls(*length, duration(config, "eval_every", per_epoch), between)
 
-  def in_blocks(self, block: int) -> "Timetable":
-    """Returns the timetable with blocks of so many steps."""
-    return dataclasses.replace(self, block=block)
-
   @property
   def length(self) -> Length:
     """How long the run is."""

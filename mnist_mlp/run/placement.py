@@ -3,6 +3,7 @@
 Both offer the same: `train_chunk`, `norms`, `validate`, `test`. Both give the same bits.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -56,7 +57,7 @@ def in_blocks(timetable: Timetable, config: ConfigDict, dataset: data.Dataset) -
   """Returns a timetable whose chunks are parts of blocks of batches that the host reads."""
   most = _batches_of_a_block(dataset, config.batch_size)
   blocks = -(-timetable.steps_per_epoch // most)
-  return timetable.in_blocks(-(-timetable.steps_per_epoch // blocks))
+  return dataclasses.replace(timetable, block=-(-timetable.steps_per_epoch // blocks))
 
 
 def _batches_of_a_block(dataset: data.Dataset, batch_size: int) -> int:
@@ -100,7 +101,7 @@ class Layout(NamedTuple):
     """Returns which rows of a batch the devices of this process need, int, in ascending order."""
     sharding = NamedSharding(self.mesh, PartitionSpec(self._axis_of(num_rows)))
     parts = sharding.addressable_devices_indices_map((num_rows,)).values()
-    bounds = sorted({part[0].indices(num_rows) for part in parts})
+    bounds = sorted({part[0].indices(num_rows) for part in parts if part})
     return np.concatenate([np.arange(*bound) for bound in bounds])
 
   def _axis_of(self, num_rows: int) -> str | None:
@@ -111,7 +112,7 @@ def of_run(
   config: FrozenConfigDict,
   dataset: data.Dataset,
   timetable: Timetable,
-  splits: Sequence[Examples | None],
+  splits: Sequence[Any],
 ) -> "OnDevice | OnHost":
   """Returns the examples of a lone run, whose batches all devices of the current mesh share.
 
@@ -130,10 +131,16 @@ def of_run(
 class OnDevice:
   """Splits that lie on every device of the mesh in full."""
 
-  def __init__(self, config: FrozenConfigDict, dataset: data.Dataset, *splits: Examples | None):
-    """Takes train and validation, which lie on the devices; validation may be None."""
+  def __init__(
+    self,
+    config: FrozenConfigDict,
+    dataset: data.Dataset,
+    train: Examples,
+    validation: Examples | None,
+  ):
+    """Takes the splits that lie on the devices; without a validation split, None."""
     self._config, self._dataset = config, dataset
-    self._train, self.validation = splits
+    self._train, self._validation = train, validation
 
   def train_chunk(
     self, state: TrainState, metrics: TrainMetrics, step: int, length: ChunkLength
@@ -148,7 +155,7 @@ class OnDevice:
 
   def validate(self, state: TrainState) -> tuple[EvalMetrics, jax.Array]:
     """Starts to evaluate the validation split: metrics, and logits float32 [N, classes]."""
-    return steps.evaluate_and_predict(state, self.validation, config=self._config)
+    return steps.evaluate_and_predict(state, self._validation, config=self._config)
 
   def test(self, state: TrainState) -> tuple[EvalMetrics, jax.Array]:
     """Does the same with the test split."""
@@ -175,7 +182,7 @@ class OnHost:
     self._blocks = stream.Blocks(timetable.steps_per_epoch, timetable.total_steps, timetable.block)
     self._reader: Iterator[Examples] = iter(())
     self._number = -1  # of the block that the device has
-    self._block: Examples | None = None
+    self._block: Any = None  # Examples
     own = layout.own_rows(self._size)
     first = Examples(*(mapped.rows(array, own) for array in dataset.train))
     self._first_batch = layout.place(first, self._size)

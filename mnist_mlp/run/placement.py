@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epy
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -65,7 +66,10 @@ def _batches_of_a_block(dataset: data.Dataset, batch_size: int) -> int:
 
 
 class Programs(NamedTuple):
-  """The compiled functions that train and evaluate from the host."""
+  """The functions that train and evaluate from the host: those of a lone run, or of a population.
+
+  In a population, all members get the same batches.
+  """
 
   train_chunk: Callable[..., Any] = streamed.train_chunk
   predict_logits: Callable[..., Any] = streamed.predict_logits
@@ -76,7 +80,7 @@ class Programs(NamedTuple):
 class Layout(NamedTuple):
   """How what the host gives lies on the devices, and which programs take it."""
 
-  mesh: Mesh
+  mesh: Mesh | None  # None: the default device alone
   axis: str | None  # of the mesh, over which each batch is split; None: every device has all of it
   programs: Programs = Programs()
 
@@ -88,7 +92,9 @@ class Layout(NamedTuple):
       num_rows: of a batch, over all devices.
       before: the leading axes.
     """
-    spec = PartitionSpec(*(None for _ in before), self._axis_of(num_rows))
+    if self.mesh is None:
+      return jax.tree.map(jnp.asarray, rows)
+    spec = PartitionSpec(*(None for _ in before), self._axis_of(num_rows, self.mesh))
     sharding = NamedSharding(self.mesh, spec)
     return jax.tree.map(
       lambda array: jax.make_array_from_process_local_data(
@@ -99,21 +105,20 @@ class Layout(NamedTuple):
 
   def own_rows(self, num_rows: int) -> np.ndarray:
     """Returns which rows of a batch the devices of this process need, int, in ascending order."""
-    sharding = NamedSharding(self.mesh, PartitionSpec(self._axis_of(num_rows)))
+    if self.mesh is None:
+      return np.arange(num_rows)
+    sharding = NamedSharding(self.mesh, PartitionSpec(self._axis_of(num_rows, self.mesh)))
     parts = sharding.addressable_devices_indices_map((num_rows,)).values()
     bounds = sorted({part[0].indices(num_rows) for part in parts if part})
     return np.concatenate([np.arange(*bound) for bound in bounds])
 
-  def _axis_of(self, num_rows: int) -> str | None:
-    return self.axis if num_rows % self.mesh.size == 0 else None
+  def _axis_of(self, num_rows: int, mesh: Mesh) -> str | None:
+    return self.axis if num_rows % mesh.size == 0 else None
 
 
 def of_run(
-  config: FrozenConfigDict,
-  dataset: data.Dataset,
-  timetable: Timetable,
-  splits: Sequence[Any],
-) -> "OnDevice | OnHost":
+  config: FrozenConfigDict, dataset: data.Dataset, timetable: Timetable, splits: Sequence[Any]
+) -> "Placed":
   """Returns the examples of a lone run, whose batches all devices of the current mesh share.
 
   Args:
@@ -124,60 +129,81 @@ def of_run(
   """
   if timetable.block:
     layout = Layout(jax.sharding.get_mesh(), "data")
-    return OnHost(config, dataset, timetable, layout)
-  return OnDevice(config, dataset, *splits)
+    return OnHost(config, dataset, timetable, layout, config.seed)
+  return OnDevice(config, splits, dataset.test)
+
+
+def _on_every_device(split: Examples) -> Examples:
+  return jax.jit(lambda split: split, out_shardings=replicated())(split)
 
 
 class OnDevice:
-  """Splits that lie on every device of the mesh in full."""
+  """Splits that lie on every device in full."""
 
   def __init__(
     self,
     config: FrozenConfigDict,
-    dataset: data.Dataset,
-    train: Examples,
-    validation: Examples | None,
+    splits: Sequence[Any],
+    test: Examples,
+    programs: Any = steps,
+    place: Callable[[Examples], Examples] = _on_every_device,
   ):
-    """Takes the splits that lie on the devices; without a validation split, None."""
-    self._config, self._dataset = config, dataset
-    self._train, self._validation = train, validation
+    """Takes the splits.
+
+    Args:
+      config: that the programs get.
+      splits: train and validation, as they lie on the devices. Without a validation split, None.
+      test: the test split, as it lies on the host.
+      programs: the module with `train_chunk`, `norms` and `evaluate_and_predict`.
+      place: puts the test split on the devices, where it is used once.
+    """
+    self._config, self._programs, self._place = config, programs, place
+    self._train, self._validation = splits
+    self._test = test
 
   def train_chunk(
     self, state: TrainState, metrics: TrainMetrics, step: int, length: ChunkLength
   ) -> tuple[TrainState, TrainMetrics]:
     """Starts the next steps after so many; see `steps.train_chunk`."""
     del step  # The state knows it, and nothing has to be read.
-    return steps.train_chunk(state, metrics, self._train, config=self._config, length=length)
+    train = self._programs.train_chunk
+    return train(state, metrics, self._train, config=self._config, length=length)
 
   def norms(self, state: TrainState) -> dict[str, jax.Array]:
     """Starts `steps.norms`."""
-    return steps.norms(state, self._train, config=self._config)
+    return self._programs.norms(state, self._train, config=self._config)
 
   def validate(self, state: TrainState) -> tuple[EvalMetrics, jax.Array]:
     """Starts to evaluate the validation split: metrics, and logits float32 [N, classes]."""
-    return steps.evaluate_and_predict(state, self._validation, config=self._config)
+    return self._programs.evaluate_and_predict(state, self._validation, config=self._config)
 
   def test(self, state: TrainState) -> tuple[EvalMetrics, jax.Array]:
     """Does the same with the test split."""
-    place = jax.jit(lambda split: split, out_shardings=replicated())
-    return steps.evaluate_and_predict(state, place(self._dataset.test), config=self._config)
+    test = self._place(self._test)
+    return self._programs.evaluate_and_predict(state, test, config=self._config)
 
 
 class OnHost:
   """Splits that stay on the host. The device gets blocks of batches."""
 
   def __init__(
-    self, config: FrozenConfigDict, dataset: data.Dataset, timetable: Timetable, layout: Layout
+    self,
+    config: FrozenConfigDict,
+    dataset: data.Dataset,
+    timetable: Timetable,
+    layout: Layout,
+    seed: int,
   ):
     """Reads the first batch.
 
     Args:
-      config: that the programs get. The order of the examples follows from its seed.
+      config: that the programs get.
       dataset: what is trained and evaluated.
       timetable: of `in_blocks`.
       layout: of the batches on the devices.
+      seed: from which the order of the examples follows.
     """
-    self._config, self._dataset, self._layout = config, dataset, layout
+    self._config, self._dataset, self._layout, self._seed = config, dataset, layout, seed
     self._size = config.batch_size
     self._blocks = stream.Blocks(timetable.steps_per_epoch, timetable.total_steps, timetable.block)
     self._reader: Iterator[Examples] = iter(())
@@ -215,7 +241,7 @@ class OnHost:
     num_examples = self._dataset.train.num_examples
     if self._size == num_examples:  # The full batch needs no order.
       return np.arange(num_examples)
-    return epoch_order(self._config.seed, epoch, num_examples)
+    return epoch_order(self._seed, epoch, num_examples)
 
   def norms(self, state: TrainState) -> dict[str, jax.Array]:
     """Starts `steps.norms`."""
@@ -248,6 +274,9 @@ def _blocks_of(images: np.ndarray, config: FrozenConfigDict, layout: Layout) -> 
   source = stream.SplitBlocks(images, size, batches, layout.own_rows(size))
   for block in stream.read(source):
     yield layout.place(block, size, (len(block),))
+
+
+Placed = OnDevice | OnHost
 
 
 def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:

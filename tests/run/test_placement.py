@@ -35,7 +35,7 @@ STEPS = 15  # two epochs and a half
 
 def on_host(c, timetable):
   layout = placement.Layout(create_mesh(), "data")
-  return placement.OnHost(FrozenConfigDict(c), small.dataset(), timetable, layout)
+  return placement.OnHost(FrozenConfigDict(c), small.dataset(), timetable, layout, c.seed)
 
 
 def timetable_of(c, block):

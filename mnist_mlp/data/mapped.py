@@ -14,7 +14,7 @@ import numpy as np
 _SMALL = 2**27
 # The system may map so many bytes for each row that is read from a random place: a huge page.
 _AROUND = 2**21
-_PIECE = 2**25  # bytes that are read one after the other before they are let go of
+_PIECE = 2**22  # bytes that are read one after the other before they are let go of
 
 
 def rows(array: np.ndarray, indices: np.ndarray) -> np.ndarray:

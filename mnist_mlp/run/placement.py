@@ -279,6 +279,15 @@ def _blocks_of(images: np.ndarray, config: FrozenConfigDict, layout: Layout) -> 
 Placed = OnDevice | OnHost
 
 
+def logits_of(state: TrainState, images: np.ndarray, config: FrozenConfigDict) -> np.ndarray:
+  """Returns `steps.predict_logits` of images on the host, which may not fit on the device."""
+  if images.nbytes <= _BLOCK_BYTES:
+    return memory.fetch(steps.predict_logits(state, images, config=config))
+  blocks = _blocks_of(images, config, Layout(None, None))
+  parts = [memory.fetch(streamed.predict_logits(state, one, config=config)) for one in blocks]
+  return np.concatenate(parts)[: len(images)]
+
+
 def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
   """Returns the order of `steps.epoch_order`, int [N], computed on the host.
 

@@ -1,9 +1,13 @@
 """Data on the device and data on the host: the same order, the same steps, the same bits."""
 
 import dataclasses
+import json
+import os
+import sys
 
 import jax
 import numpy as np
+import processes
 import pytest
 import small
 from ml_collections import FrozenConfigDict
@@ -192,3 +196,62 @@ def test_a_run_has_the_same_bits_wherever_its_data_lie(
   device, host = tmp_path / "device", tmp_path / "host"
   assert last_digest(device) == last_digest(host)
   assert (device / "metrics.jsonl").read_bytes() == (host / "metrics.jsonl").read_bytes()
+
+
+FOUR_DEVICES = """
+import json, sys
+import jax
+jax.config.update("jax_num_cpu_devices", 4)
+import numpy as np
+import processes
+import small
+from training_runs import last_digest
+from test_placement import EVERYTHING, run_config
+from pathlib import Path
+from mnist_mlp import train
+from mnist_mlp.core.sharding import create_mesh
+from mnist_mlp.run import placement
+
+placement._BLOCK_BYTES = 5 * 100 * 28 * 28
+digits_dir, folder = map(Path, sys.argv[1:])
+for where in ("device", "host"):
+  train.train_and_evaluate(run_config(digits_dir, where, **EVERYTHING), folder / where)
+layout = placement.Layout(create_mesh(), "data")
+block = np.arange(3 * 8 * 2).reshape(3, 8, 2)
+placed = layout.place(block, 8, (3,))
+print(json.dumps({
+    "digests": [last_digest(folder / where) for where in ("device", "host")],
+    "shards": [shard.data.tolist() for shard in placed.addressable_shards],
+    "rows": layout.own_rows(8).tolist(),
+    "uneven": [
+        shard.data.shape
+        for shard in layout.place(block[:, :5], 5, (3,)).addressable_shards
+    ],
+}))
+"""
+
+
+@pytest.mark.slow
+def test_four_devices_share_the_batches_that_the_host_gives(digits_dir, tmp_path, optimized):
+  done = processes.python(
+    FOUR_DEVICES,
+    digits_dir,
+    tmp_path,
+    JAX_PLATFORMS="cpu",
+    PYTHONPATH=os.pathsep.join([os.path.dirname(__file__), *sys.path]),
+  )
+  assert done.returncode == 0, done.stderr
+  found = json.loads(done.stdout.splitlines()[-1])
+  assert found["digests"][0] == found["digests"][1]
+  block = np.arange(3 * 8 * 2).reshape(3, 8, 2)
+  assert found["shards"] == [block[:, 2 * i : 2 * i + 2].tolist() for i in range(4)]
+  assert found["rows"] == list(range(8))
+  assert found["uneven"] == [[3, 5, 2]] * 4
+
+
+def test_large_splits_are_asked_in_blocks(monkeypatch):
+  c = small.config_of()
+  state, images = small.create(c), small.splits().test.images
+  whole = placement.logits_of(state, images, FrozenConfigDict(c))
+  monkeypatch.setattr(placement, "_BLOCK_BYTES", 16 * 64)
+  np.testing.assert_array_equal(placement.logits_of(state, images, FrozenConfigDict(c)), whole)

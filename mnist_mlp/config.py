@@ -55,6 +55,7 @@ FIELDS: dict[str, Field] = {
   "data.image_size": Field((), "[1, 4096]", "height, width of own pictures; () is found out", ()),
   "data.channels": Field(0, "[0, 3]", "of own pictures: 1 gray, 3 RGB; 0 is found out", 0),
   "data.columns": Field("", None, "of own Parquet files: 'image,label'; '' is found out", ""),
+  "data.placement": Field("auto", ["auto", "device", "host"], "where; auto: by size", "device"),
   # Distortions of training images, drawn anew at every step.
   "augment.elastic_alpha": Field(0.0, "[0, inf)", "factor of the smoothed displacements, pixels"),
   "augment.elastic_sigma": Field(4.0, "(0, 50]", "width of their Gaussian smoothing, pixels"),

@@ -24,7 +24,7 @@ from mnist_mlp.core.state import (
   snapshot,
 )
 from mnist_mlp.core.traced import traced
-from mnist_mlp.run import environment
+from mnist_mlp.run import environment, placement
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import Console
 from mnist_mlp.run.distributed import check_shared
@@ -129,8 +129,8 @@ def _train(run: Run, trainer: "Trainer", loop: Loop, checkpoints: Checkpoints) -
     best = checkpoints.best()
     test = reporter.test(metrics, logits, trainer.evaluated_params(), best)
     checkpoints.wait()
-    tree, split = (trainer.state, trainer.metrics), trainer.validation
-    said = Logits(logits, *validation_logits(run, tree, split, checkpoints, best))
+    tree, validate = (trainer.state, trainer.metrics), trainer.validate
+    said = Logits(logits, *validation_logits(run, tree, validate, checkpoints, best))
   # A resumed run does not know how long the starts before it took.
   seconds = None if first_step else round(time.perf_counter() - started, 3)
   ending = Ending(test, best, num_weights(trainer.state.params), reporter.rate, seconds, said)
@@ -139,50 +139,46 @@ def _train(run: Run, trainer: "Trainer", loop: Loop, checkpoints: Checkpoints) -
 
 
 class Trainer:
-  """A run on the device: its data, its state, and the dispatch of its steps."""
+  """A run on the device: its state, its examples, and the dispatch of its steps."""
 
   def __init__(self, run: Run):
-    """Puts the data, the first state and empty metrics on every device, as one program."""
+    """Puts the first state, empty metrics and small data on every device, as one program."""
     self._run = run
     validation = run.dataset.validation if run.dataset.validation.num_examples else None
+    splits = () if run.timetable.block else (run.dataset.train, validation)
     initialize = initializer(run.config, run.spec)
 
     @functools.partial(jax.jit, out_shardings=replicated())
     def place(values, *splits):
       return initialize(values), TrainMetrics.empty(), *splits
 
-    self.state, self._no_metrics, self._train_split, self.validation = place(
-      traced(run.config), run.dataset.train, validation
-    )
+    self.state, self._no_metrics, *placed = place(traced(run.config), *splits)
     self.metrics = self._no_metrics  # of the steps since the last evaluation
+    self._examples = placement.of_run(run.static, run.dataset, run.timetable, placed)
+    self.validate = self._examples.validate if validation else None
     weights = num_weights(self.state.params)
     self.pace = Pace(weights, run.config.batch_size, self.state.scanned)
     self._schedule = jax.jit(create_schedule(run.config, run.timetable.length))
 
   def dispatch(self, step: int, length: steps.ChunkLength) -> Chunk:
     """Starts the next steps on the device, then evaluation and copies. Waits for nothing."""
-    config, timetable = self._run.static, self._run.timetable
-    self.state, metrics = steps.train_chunk(
-      self.state, self.metrics, self._train_split, config=config, length=length
-    )
+    timetable = self._run.timetable
+    self.state, metrics = self._examples.train_chunk(self.state, self.metrics, step, length)
     chunk = Chunk(step + length.num_steps, length.num_steps, metrics)
     self.metrics = metrics
     if timetable.evaluates_at(chunk.step):
       self.metrics = self._no_metrics
-      if self.validation:
-        chunk.validation, _ = steps.evaluate_and_predict(self.state, self.validation, config=config)
+      if self.validate:
+        chunk.validation, _ = self.validate(self.state)
     if timetable.saves_at(chunk.step):
-      chunk.norms = steps.norms(self.state, self._train_split, config=config)
+      chunk.norms = self._examples.norms(self.state)
       chunk.schedule = self._schedule(np.int32(chunk.step))
       chunk.snapshot = snapshot((self.state, self.metrics))
     return chunk
 
   def test(self) -> tuple[dict[str, Any], np.ndarray]:
     """Returns loss and accuracy of the state on the test split, and its logits there."""
-    place = jax.jit(lambda split: split, out_shardings=replicated())
-    metrics, logits = fetch(
-      steps.evaluate_and_predict(self.state, place(self._run.dataset.test), config=self._run.static)
-    )
+    metrics, logits = fetch(self._examples.test(self.state))
     return metrics.compute(), logits
 
   def evaluated_params(self) -> Any:

@@ -4,6 +4,7 @@ In the order in which questions arise:
 
     state          what a run has to remember, and how it begins
     steps          one training step, many steps as one program, evaluation
+    streamed       the same on batches that the host gives
     model          the net
     layers         what nets are made of
     cnn            another net, convolutional

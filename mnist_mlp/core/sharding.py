@@ -16,17 +16,17 @@ def replicated() -> jax.sharding.NamedSharding:
   return jax.sharding.NamedSharding(jax.sharding.get_mesh(), PartitionSpec())
 
 
+def on_every_device(array: jax.Array) -> jax.Array:
+  """Makes every device of the mesh, where there is one, hold an array in full."""
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty or mesh.size == 1:
+    return array
+  return jax.lax.with_sharding_constraint(array, PartitionSpec())
+
+
 def split_over_devices(batch: Any) -> Any:
   """Splits the first axis of each array along the mesh's 'data' axis, where there is a mesh."""
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty or mesh.size == 1:
     return batch
   return jax.lax.with_sharding_constraint(batch, PartitionSpec("data"))
-
-
-def collected(array: Any) -> Any:
-  """Gives each device of the mesh all of an array, so that each process can read it."""
-  mesh = jax.sharding.get_abstract_mesh()
-  if mesh.empty or mesh.size == 1:
-    return array
-  return jax.lax.with_sharding_constraint(array, PartitionSpec())

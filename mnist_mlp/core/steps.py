@@ -17,7 +17,7 @@ from mnist_mlp.core import augment, losses
 from mnist_mlp.core.metrics import TRAIN_METRICS, EvalMetrics, Outputs, TrainMetrics, measure
 from mnist_mlp.core.optimizer import project_max_norm
 from mnist_mlp.core.probabilities import log_probabilities
-from mnist_mlp.core.sharding import collected, split_over_devices
+from mnist_mlp.core.sharding import on_every_device, split_over_devices
 from mnist_mlp.core.spec import Examples
 from mnist_mlp.core.state import (
   AUGMENT,
@@ -282,7 +282,7 @@ def predict_logits(state: TrainState, images: jax.Array, *, config: FrozenConfig
     return None, state.apply_fn(variables, batch)
 
   logits = jax.lax.scan(one_batch, None, rows)[1]
-  return collected(logits.reshape(-1, logits.shape[-1])[: len(images)])
+  return on_every_device(logits.reshape(-1, logits.shape[-1])[: len(images)])
 
 
 @functools.partial(jax.jit, static_argnames=("config",))

@@ -24,6 +24,8 @@ What each module answers:
     prepare   preparing with TFDS, once; the only step that needs TensorFlow
     decode    prepared files to arrays
     cache     decoded arrays on disk, which later runs only map into memory
+    mapped    reading from mapped files in bounded memory
+    stream    blocks of batches, read by Grain while the device works
     memory    what fits in memory
     quiet     TFDS and TensorFlow without their messages
 

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from mnist_mlp.core import losses, steps
+from mnist_mlp.core import losses
 from mnist_mlp.core.probabilities import log_probabilities, probabilities
 from mnist_mlp.core.state import TrainState
 from mnist_mlp.errors import UsageError
-from mnist_mlp.run import trained
+from mnist_mlp.run import placement, trained
 from mnist_mlp.run.workdir import Workdir
 
 
@@ -48,8 +48,7 @@ class Net:
 
     If the run evaluates averaged weights, the logits are those of the averaged weights.
     """
-    config = FrozenConfigDict(self.config)
-    return np.asarray(steps.predict_logits(self.state, images, config=config))
+    return placement.logits_of(self.state, images, FrozenConfigDict(self.config))
 
   def probabilities(self, logits: np.ndarray, *, calibrated: bool = True) -> np.ndarray:
     """Returns float64 [N, classes], rows that sum to 1, as the run's loss understands its logits.

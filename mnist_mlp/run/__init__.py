@@ -15,6 +15,7 @@ console       lines and a progress bar
 compilation   the compilation cache, whole and damaged; a line for what compiles for long
 environment   signals, the compilation cache, versions and devices
 memory        how much is left, and what cannot fit
+placement     where the data of a run lie: on the device, or on the host
 profile       a trace of some steps
 config_files  config files, those that come with the program, and what is wrong with them
 field_help    the fields of the config for --help

@@ -35,6 +35,8 @@ class Timetable:
   total_steps: int
   eval_every: int
   checkpoint_every: int  # besides evaluations; 0 is never
+  # Steps of an epoch whose batches come as one block, which no chunk leaves; 0: no such blocks.
+  block: int = 0
 
   @classmethod
   def of(cls, config: ConfigDict, length: Length) -> "Timetable":
@@ -88,11 +90,12 @@ class Timetable:
     """
     limit, per_epoch = max(limit, 1), self.steps_per_epoch
     offset, left = step % per_epoch, self.next_stop(step) - step
-    if offset == 0 and per_epoch <= min(left, limit):
+    if not self.block and offset == 0 and per_epoch <= min(left, limit):
       return ChunkLength(min(left, limit) // per_epoch, per_epoch)
-    left_of_epoch = min(left, per_epoch - offset)
-    parts = -(-left_of_epoch // limit)
-    return ChunkLength(1, -(-left_of_epoch // parts))
+    block = self.block or per_epoch
+    left_of_block = min(left, per_epoch - offset, block - offset % block)
+    parts = -(-left_of_block // limit)
+    return ChunkLength(1, -(-left_of_block // parts))
 
 
 @dataclasses.dataclass

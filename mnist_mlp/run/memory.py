@@ -24,14 +24,18 @@ _SHOWN = 8  # entries of a tuple in a message
 def free_bytes() -> int:
   """Returns how much memory the devices of this process have left, in bytes.
 
-  On a CPU that is what the system can give.
-  A container may get less than what the system has.
+  On a CPU that is what the system can give. A container may get less than what the system has.
   """
   stats = [device.memory_stats() or {} for device in jax.local_devices()]
   if all("bytes_limit" in one for one in stats):
     return sum(one["bytes_limit"] - one["bytes_in_use"] for one in stats)
   left = cgroup.available()
   return _UNKNOWN if left is None else left
+
+
+def free_bytes_of_each() -> int:
+  """Returns how much memory a device has left, in bytes, if all have the same."""
+  return free_bytes() // jax.local_device_count()
 
 
 def least_bytes(config: ConfigDict, spec: DataSpec) -> dict[str, int]:
@@ -67,7 +71,7 @@ def size_of_net(config: ConfigDict, spec: DataSpec) -> tuple[int, int]:
 
 def check_fits(config: ConfigDict, spec: DataSpec) -> None:
   """Raises a UsageError that names a field if a run cannot fit into the memory of a device."""
-  parts, free = least_bytes(config, spec), free_bytes() // jax.local_device_count()
+  parts, free = least_bytes(config, spec), free_bytes_of_each()
   if sum(parts.values()) <= free:
     return
   name = max(parts, key=lambda field: parts[field])

@@ -1,14 +1,12 @@
 """The content of result.json, which a finished run leaves."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mnist_mlp.core import steps
 from mnist_mlp.core.metrics import METRICS, TRAIN_METRICS
 from mnist_mlp.core.probabilities import log_probabilities
-from mnist_mlp.core.spec import Examples
 from mnist_mlp.core.state import TrainState
 from mnist_mlp.errors import RunError
 from mnist_mlp.run.calibration import calibration_errors, fit_temperature
@@ -31,7 +29,7 @@ class Logits(NamedTuple):
 def validation_logits(
   run: Run,
   tree: tuple[TrainState, Any],
-  split: Examples | None,
+  validate: Callable[[TrainState], tuple[Any, Any]] | None,
   checkpoints: Checkpoints,
   best: Mapping[str, Any] | None,
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -40,13 +38,13 @@ def validation_logits(
   Args:
     run: whose training has ended.
     tree: the last state, and metrics, as checkpoints hold them.
-    split: the validation split on the device; None if there is none.
+    validate: evaluates a state on validation, as in training; None without such a split.
     checkpoints: those of the run.
     best: step and accuracy of the best validation, if there was one.
   """
-  if split is None:
+  if validate is None:
     return None, None
-  last = _logits(run, tree[0], split)
+  last = fetch(validate(tree[0])[1])
   if best is None or best["step"] == run.timetable.total_steps:
     return last, last if best else None
   try:
@@ -54,12 +52,7 @@ def validation_logits(
   except RunError as error:  # The last weights are whole.
     run.console.line(f"{error}; the weights of the best validation are not calibrated")
     return last, None
-  return last, _logits(run, state, split)
-
-
-def _logits(run: Run, state: TrainState, split: Examples) -> np.ndarray:
-  # The program that evaluated the split in training is compiled already.
-  return fetch(steps.evaluate_and_predict(state, split, config=run.static)[1])
+  return last, fetch(validate(state)[1])
 
 
 class Ending(NamedTuple):

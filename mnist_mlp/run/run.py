@@ -13,7 +13,7 @@ from mnist_mlp.config import AUGMENTATIONS, Length, duration, run_length
 from mnist_mlp.core import own_code
 from mnist_mlp.core.spec import DataSpec
 from mnist_mlp.errors import RunError, UsageError
-from mnist_mlp.run import environment, memory
+from mnist_mlp.run import environment, memory, placement
 from mnist_mlp.run.console import Console, boxed
 from mnist_mlp.run.history import Row
 from mnist_mlp.run.loop import Timetable
@@ -106,6 +106,11 @@ def open_run(
   if shrunk:
     console.line(shrunk)
   timetable = Timetable.of(used, check_sizes(used, dataset))
+  where, line = team.gather(placement.chosen(used, dataset))[0]  # One may have less memory free.
+  if line:
+    console.line(line)
+  if where == "host":
+    timetable = placement.in_blocks(timetable, used, dataset)
   folder.keep_config(config)  # First: the other files in the folder belong to this config.
   folder.write_json("dataset.json", dataset.describe())
   about = environment.describe()

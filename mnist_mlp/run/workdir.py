@@ -34,7 +34,7 @@ from mnist_mlp.run.config_json import from_json
 from mnist_mlp.run.history import History, finite
 
 # Where the data lie is no part of what a run is: what they are is, and dataset.json says it.
-_PLACES = ("data_dir", "manual_dir", "files")
+_PLACES = ("data_dir", "manual_dir", "files", "placement")
 _SHOWN = 3  # runs that a message names as an example
 _LISTED = 5  # runs of which a message lets choose
 # What is read of a JSON file, by its dotted name.

@@ -17,6 +17,7 @@ from mnist_mlp.core.schedule import create_schedule
 from mnist_mlp.core.spec import Examples
 from mnist_mlp.core.state import TrainState, initializer, num_weights, snapshot
 from mnist_mlp.core.traced import HYPERPARAMETERS, SCALARS, Traced, traced
+from mnist_mlp.run import placement
 from mnist_mlp.run.loop import Timetable
 from mnist_mlp.run.memory import size_of_net
 from mnist_mlp.run.run import check_sizes, fitted, spec_of
@@ -35,6 +36,10 @@ _ZERO_IS_A_VALUE = (
   "optimizer.eps",
   "optimizer.rms_decay",
   "loss.label_smoothing",
+)
+
+_STREAMED = placement.Programs(
+  stacked.train_streamed_chunk, stacked.predict_logits, stacked.measure_logits, stacked.norms
 )
 
 
@@ -71,7 +76,11 @@ class Group:
     # Devices share the members of a population, and no batches.
     timetable = Timetable.of(self.config, check_sizes(config, dataset, devices=1))
     # A population saves by the clock, so that config.checkpoint_every is not read.
-    self.timetable = dataclasses.replace(timetable, checkpoint_every=0)
+    timetable = dataclasses.replace(timetable, checkpoint_every=0)
+    where, self.placed = placement.chosen(self.config, dataset)  # and a line, if auto chose it
+    self.streams = where == "host"
+    blocks = placement.in_blocks
+    self.timetable = blocks(timetable, self.config, dataset) if self.streams else timetable
     self.initializer = initializer(self.config, spec_of(self.config, dataset))
     self.schedule = jax.jit(create_schedule(self.config, self.timetable.length))
     self._creators: dict[bool, Callable[[Traced], TrainState]] = {}
@@ -92,6 +101,19 @@ class Group:
     """The validation split, on the device, if there is one."""
     split = self.dataset.validation
     return Examples(*map(jnp.asarray, split)) if split.num_examples else None
+
+  def examples(self, seed: int, members: int, splits: Sequence[Any]) -> placement.Placed:
+    """Returns the examples of a population.
+
+    Args:
+      seed: of its order of examples, if they are streamed.
+      members: how many there are.
+      splits: else train and validation, as they lie on the devices.
+    """
+    if not self.streams:
+      return placement.OnDevice(self.static, splits, self.dataset.test, stacked, _on_host)
+    layout = placement.Layout(stacked.mesh_of(members), None, _STREAMED)
+    return placement.OnHost(self.static, self.dataset, self.timetable, layout, seed)
 
   @functools.cached_property
   def member(self) -> TrainState:
@@ -143,6 +165,11 @@ class Group:
     evaluation = 4 * (c.eval_batch_size * units + 3 * self.dataset.test.num_examples * 10)
     order = 16 * self.dataset.train.num_examples  # of an epoch, while it is sorted
     return states + max(activations, evaluation) + order
+
+
+def _on_host(split: Examples) -> Examples:
+  """Returns a split as arrays of NumPy, which a program takes as they are."""
+  return jax.tree.map(np.asarray, split)
 
 
 def _bytes(tree: Any) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 
+from mnist_mlp.errors import UsageError
 from mnist_mlp.run import environment
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import Console
@@ -47,6 +48,21 @@ class Population:
     """Returns shapes and dtypes of the tree in its checkpoints."""
     configs = [member.config for member in self.members]
     return jax.eval_shape(lambda: stacked.pack(self.group.initial(configs)))
+
+  def seed(self) -> int:
+    """Returns the seed of its order of examples, which all members share if they are streamed.
+
+    Raises:
+      UsageError: they are streamed, and do not.
+    """
+    seeds = {member.config.seed for member in self.members}
+    if self.group.streams and len(seeds) > 1:
+      raise UsageError(
+        f"{self.path} was begun with members of {len(seeds)} seeds, whose examples come in as many "
+        "orders, so that they cannot be streamed together; use --config.data.placement=device, or "
+        "another --workdir"
+      )
+    return min(seeds)
 
   def checkpoints(self, console: Console) -> Checkpoints:
     """Opens its checkpoints."""

@@ -14,11 +14,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import FrozenConfigDict
 
-from mnist_mlp.core import steps
-from mnist_mlp.core.metrics import TrainMetrics
+from mnist_mlp.core import steps, streamed
+from mnist_mlp.core.metrics import EvalMetrics, TrainMetrics
 from mnist_mlp.core.spec import Examples
 from mnist_mlp.core.state import TrainState, snapshot
 from mnist_mlp.core.steps import ChunkLength
@@ -64,8 +64,20 @@ def no_best(state: TrainState, members: int) -> dict[str, Any]:
   }
 
 
+def mesh_of(members: int) -> Mesh | None:
+  """Returns as many devices as can share so many members evenly, along an axis 'members'.
+
+  None if that is one device.
+  """
+  count = max(n for n in range(1, jax.device_count() + 1) if members % n == 0)
+  if count == 1:
+    return None
+  auto, devices = (jax.sharding.AxisType.Auto,), jax.devices()[:count]
+  return jax.make_mesh((count,), ("members",), axis_types=auto, devices=devices)
+
+
 def spread(tree: Tree, splits: Any) -> tuple[Tree, Any]:
-  """Lays the members along as many devices as can share them evenly.
+  """Lays the members along the devices of `mesh_of`.
 
   Members need nothing of each other, so that each device trains its own as if they were alone.
 
@@ -76,13 +88,9 @@ def spread(tree: Tree, splits: Any) -> tuple[Tree, Any]:
   Returns:
     The tree, and the splits.
   """
-  members = num_members(tree["metrics"])
-  count = max(n for n in range(1, jax.device_count() + 1) if members % n == 0)
-  if count == 1:
+  mesh = mesh_of(num_members(tree["metrics"]))
+  if mesh is None:
     return jax.tree.map(jnp.asarray, tree), splits
-  mesh = jax.make_mesh(
-    (count,), ("members",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:count]
-  )
   everywhere = NamedSharding(mesh, PartitionSpec())
   apart = NamedSharding(mesh, PartitionSpec("members"))
   state = _map(_axes(tree["state"]), tree["state"], lambda leaf: apart, lambda leaf: everywhere)
@@ -162,6 +170,37 @@ def _step(state, metrics, order, train, *, config):
   return _of_members(take_step, (axes, 0, axes.seed), (axes, 0), (state, metrics, order))
 
 
+def train_streamed_chunk(
+  state: TrainState,
+  metrics: TrainMetrics,
+  block: tuple[Examples, int],
+  *,
+  config: FrozenConfigDict,
+  num_steps: int,
+) -> tuple[TrainState, TrainMetrics]:
+  """Does for every member what `streamed.train_chunk` does for a lone run."""
+  if state.scanned:
+    return _scan_streamed(state, metrics, block, config=config, num_steps=num_steps)
+  batches, first = block
+  for index in range(first, first + num_steps):
+    state, metrics = _streamed_step(state, metrics, batches, index, config=config)
+  return state, metrics
+
+
+@functools.partial(jax.jit, static_argnames=("config", "num_steps"), donate_argnames=("state",))
+def _scan_streamed(state, metrics, block, *, config, num_steps):
+  own = {"block": block, "config": config, "num_steps": num_steps}
+  axes = _axes(state), 0
+  return _of_members(functools.partial(streamed.scan_steps, **own), axes, axes, (state, metrics))
+
+
+@functools.partial(jax.jit, static_argnames=("config",), donate_argnames=("state",))
+def _streamed_step(state, metrics, batches, index, *, config):
+  own = {"batches": batches, "index": index, "config": config}
+  axes = _axes(state), 0
+  return _of_members(functools.partial(streamed.take_step, **own), axes, axes, (state, metrics))
+
+
 def _of_members(function: Callable, in_axes: Any, out_axes: Any, arguments: Any) -> Any:
   """Maps a function over members. The only one goes without an axis.
 
@@ -184,6 +223,16 @@ def _for_each(function: Callable) -> Callable:
 
 evaluate_and_predict = _for_each(steps.evaluate_and_predict)
 norms = _for_each(steps.norms)
+predict_logits = _for_each(streamed.predict_logits)
+
+
+@functools.partial(jax.jit, static_argnames=("config",))
+def measure_logits(
+  state: TrainState, parts: Sequence[jax.Array], labels: jax.Array, *, config: FrozenConfigDict
+) -> tuple[EvalMetrics, jax.Array]:
+  """Does for every member what `streamed.measure_logits` does for a lone run."""
+  own = functools.partial(streamed.measure_logits, labels=labels, config=config)
+  return jax.vmap(own, in_axes=(_axes(state), 0))(state, parts)
 
 
 @functools.partial(jax.jit, donate_argnames=("best",))

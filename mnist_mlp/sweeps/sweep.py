@@ -66,8 +66,8 @@ class Sweep:
       except UsageError as error:
         point = f"point {member.point.index} of the sweep, {member.point.overrides!r}"
         raise UsageError(f"{point}: {error}") from error
-      if group.shrunk:
-        self.console.line(group.shrunk)
+      for line in filter(None, (group.shrunk, group.placed)):
+        self.console.line(line)
     return self._groups[key]
 
   def make_room_for(self, group: Group) -> None:
@@ -115,8 +115,23 @@ class Sweep:
         for member in population.members:
           waiting.pop(member.name, None)
     for same in alike(waiting.values(), key):
-      found += self._split(same, largest)
+      for together in self._of_one_order(same, largest):
+        found += self._split(together, largest)
     return found
+
+  def _of_one_order(self, members: list[Member], largest: int) -> list[list[Member]]:
+    """Returns members in lists of one seed if their examples are streamed, in one order."""
+    if not self.group(members[0]).streams:
+      return [members]
+    lists: dict[int, list[Member]] = {}
+    for member in members:
+      lists.setdefault(member.config.seed, []).append(member)
+    if len(lists) > 1 and largest != 1:
+      self.console.line(
+        f"{len(members)} runs train as {len(lists)} populations, one for each seed: their examples "
+        "are streamed from the host, in an order that follows from the seed"
+      )
+    return list(lists.values())
 
   def _begun(self) -> Iterable[Population]:
     """Yields the populations that have a folder, those furthest in successive halving first."""

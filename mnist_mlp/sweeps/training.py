@@ -61,8 +61,11 @@ class _Training:
     self._size = len(population.members)
     self._step, tree = population.restore(checkpoints)
     self._saved_rows = population.rows(checkpoints, self._step)
-    splits = self._group.train, self._group.validation
-    self._tree, (self._train, self._validation) = stacked.spread(tree, splits)
+    group = self._group
+    splits = () if group.streams else (group.train, group.validation)
+    self._tree, splits = stacked.spread(tree, splits)
+    self._validates = group.dataset.validation.num_examples > 0
+    self._examples = group.examples(population.seed(), self._size, splits)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, self._tree["metrics"])
     self._no_metrics = jax.device_put(stacked.no_metrics(self._size), shardings)
     self._started = self._saved_at = time.perf_counter()
@@ -122,20 +125,16 @@ class _Training:
 
   def _dispatch(self, step: int, length: ChunkLength) -> Chunk:
     """Starts the next steps on the device, then evaluation and copies. Waits for nothing."""
-    group, tree, config = self._group, self._tree, self._group.static
-    tree["state"], metrics = stacked.train_chunk(
-      tree["state"], tree["metrics"], self._train, config=config, length=length
-    )
+    group, tree, examples = self._group, self._tree, self._examples
+    tree["state"], metrics = examples.train_chunk(tree["state"], tree["metrics"], step, length)
     chunk = Chunk(step + length.num_steps, length.num_steps, metrics)
     tree["metrics"] = metrics
     if group.timetable.evaluates_at(chunk.step):
       tree["metrics"] = self._no_metrics
-      chunk.norms = stacked.norms(tree["state"], self._train, config=config)
+      chunk.norms = examples.norms(tree["state"])
       chunk.schedule = group.schedule(np.int32(chunk.step))
-      if self._validation:
-        chunk.validation, _ = stacked.evaluate_and_predict(
-          tree["state"], self._validation, config=config
-        )
+      if self._validates:
+        chunk.validation, _ = examples.validate(tree["state"])
         accuracy = chunk.validation.accuracy.compute()
         tree["best"] = stacked.keep_best(tree["best"], tree["state"], accuracy)
     if self._save_is_due(chunk.step):
@@ -168,7 +167,7 @@ class _Training:
 
   def _line(self, step: int, found: Mapping[int, Measured]) -> str:
     live = list(self._reporters)
-    split = "validation" if self._validation else "train"
+    split = "validation" if self._validates else "train"
     accuracy = np.array([getattr(found[row], split)["accuracy"] for row in live])
     best = self._population.members[live[int(accuracy.argmax())]].name
     examples = (step - self._step) * self._group.config.batch_size * self._size
@@ -183,10 +182,7 @@ class _Training:
 
   def _finish(self) -> None:
     """Tests every member, saves it, and leaves its result.json."""
-    test = jax.tree.map(np.asarray, self._group.dataset.test)
-    metrics, logits = fetch(
-      stacked.evaluate_and_predict(self._tree["state"], test, config=self._group.static)
-    )
+    metrics, logits = fetch(self._examples.test(self._tree["state"]))
     last, of_best = self._validation_logits()
     packed = fetch(stacked.pack(self._tree))
     for row in list(self._reporters):
@@ -205,10 +201,9 @@ class _Training:
 
   def _validation_logits(self) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Returns what the last and the best weights say of validation, [members, N, classes] each."""
-    split, config = self._validation, self._group.static
-    if not split:
+    if not self._validates:
       return None, None
     states = self._tree["state"], stacked.share(self._tree["best"]["state"])
-    logits = [stacked.evaluate_and_predict(one, split, config=config)[1] for one in states]
+    logits = [self._examples.validate(one)[1] for one in states]
     last, of_best = fetch(logits)
     return last, of_best

@@ -16,23 +16,31 @@ from training_runs import LONG, last_digest, read_result, wait_for_rows
 pytestmark = pytest.mark.usefixtures("optimized")
 
 
+# The run that is compared with has its data on the device.
+ON_HOST = ("--config.data.placement=host",)
+
+
 @pytest.mark.parametrize(
-  ("number", "code"),
+  ("number", "code", "options"),
   [
-    pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.slow),
-    pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
-    pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
-    pytest.param(signal.SIGHUP, 129, marks=pytest.mark.hundredfold),
-    pytest.param(signal.SIGUSR1, 138, marks=pytest.mark.slow),
-    pytest.param(signal.SIGUSR2, 140, marks=pytest.mark.hundredfold),
+    pytest.param(signal.SIGKILL, -signal.SIGKILL, (), marks=pytest.mark.slow),
+    pytest.param(signal.SIGTERM, 143, (), marks=pytest.mark.slow),
+    pytest.param(signal.SIGTERM, 143, ON_HOST, marks=pytest.mark.slow),
+    pytest.param(signal.SIGKILL, -signal.SIGKILL, ON_HOST, marks=pytest.mark.slow),
+    pytest.param(signal.SIGINT, 130, (), marks=pytest.mark.slow),
+    pytest.param(signal.SIGHUP, 129, (), marks=pytest.mark.hundredfold),
+    pytest.param(signal.SIGUSR1, 138, (), marks=pytest.mark.slow),
+    pytest.param(signal.SIGUSR2, 140, (), marks=pytest.mark.hundredfold),
   ],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
-  number, code, uninterrupted, digits_dir, tmp_path
+  number, code, options, uninterrupted, digits_dir, tmp_path
 ):
   workdir, output = tmp_path / "run", tmp_path / "output"
   variables = {"TFDS_DATA_DIR": str(digits_dir)}
-  process = processes.start(*LONG, f"--workdir={workdir}", output=output, variables=variables)
+  process = processes.start(
+    *LONG, *options, f"--workdir={workdir}", output=output, variables=variables
+  )
   try:
     wait_for_rows(process, workdir, 5)
     process.send_signal(number)
@@ -48,7 +56,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert 0 < step < 560
     assert last_digest(workdir)[0] == str(step), "the state at the signal is not what was saved"
     assert f"resume with: python -m mnist_mlp.main {LONG[0]}" in said
-  again = processes.run(*LONG, f"--workdir={workdir}", **variables)
+  again = processes.run(*LONG, *options, f"--workdir={workdir}", **variables)
   assert again.returncode == 0, again.stderr
   assert re.search(r"resuming at step [1-9]\d* of 560", again.stdout)
   assert last_digest(workdir) == last_digest(uninterrupted)

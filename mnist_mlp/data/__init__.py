@@ -24,7 +24,8 @@ What each module answers:
     prepare   preparing with TFDS, once; the only step that needs TensorFlow
     decode    prepared files to arrays
     cache     decoded arrays on disk, which later runs only map into memory
-    memory    what fits in memory
+    npy       arrays that may be larger than memory, in files
+    memory    what fits in memory and on the disk
     quiet     TFDS and TensorFlow without their messages
 
 Importing this package imports neither TFDS nor TensorFlow, JAX, Pillow, PyArrow or requests.

@@ -126,7 +126,7 @@ def test_data_are_bounded_by_the_system_and_by_groups(tmp_path, monkeypatch):
   assert cgroup.available(tmp_path) == 2_000_000
   monkeypatch.setattr(cgroup, "_of_system", lambda root: 2_000_000)
   check_fits("a file", 2_000_000)
-  with pytest.raises(RunError, match=r"a file would take .* GB of memory, but only"):
+  with pytest.raises(RunError, match=r"a file would take 2.0 MB of memory, but only 2.0 MB"):
     check_fits("a file", 2_000_001)
 
 

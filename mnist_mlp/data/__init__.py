@@ -26,7 +26,8 @@ What each module answers:
     cache     decoded arrays on disk, which later runs only map into memory
     mapped    reading from mapped files in bounded memory
     stream    blocks of batches, read by Grain while the device works
-    memory    what fits in memory
+    npy       arrays that may be larger than memory, in files
+    memory    what fits in memory and on the disk
     quiet     TFDS and TensorFlow without their messages
 
 Importing this package imports neither TFDS nor TensorFlow, JAX, Pillow, PyArrow or requests.

@@ -2,7 +2,7 @@
 
 Later runs map the arrays into memory and need no TFDS. Everything lies in the folder `mnist_mlp`
 of the data folder. A dataset's arrays are written under a lock, in a scratch folder that is then
-renamed: they appear complete or not at all.
+renamed: they appear complete or not at all. No more than some pieces of them are ever in memory.
 """
 
 import contextlib
@@ -10,16 +10,16 @@ import fcntl
 import importlib.metadata
 import json
 import os
+import secrets
 import shutil
 import urllib.parse
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import numpy as np
-
 from mnist_mlp.core.spec import Examples
+from mnist_mlp.data import memory, npy
 
 _FORMAT = 1  # Increase it when the layout of the cache changes.
 
@@ -97,19 +97,56 @@ def _hold(file: BinaryIO, folder: Path, report: Report) -> None:
     )
 
 
-def write(key: str, folder: Path, arrays: Arrays, prepared: Path) -> str:
-  """Replaces the arrays of a dataset on disk. The caller must hold the lock.
+@contextlib.contextmanager
+def unfinished(key: str, folder: Path, size: int) -> Iterator[Path]:
+  """Yields a new folder for the files of a dataset's arrays, which `finish` puts in their place.
+
+  The caller must hold the lock. What is not finished is removed in the end, and the arrays that
+  were there before are removed at once: whoever writes found that they are of no use.
 
   Args:
     key: the key of the dataset's source.
     folder: the data folder.
-    arrays: what to write.
+    size: of the arrays, in bytes.
+
+  Raises:
+    OSError: the folder cannot be made, or there is no room for the arrays.
+  """
+  shutil.rmtree(place(key, folder), ignore_errors=True)
+  new = (
+    scratch(folder) / f"cache_{secrets.token_hex(4)}"
+  )  # Not everywhere does the lock hold others off.
+  new.mkdir(parents=True)
+  free = memory.free_on_disk(new)
+  try:
+    if size > free:
+      need, has = memory.in_words(size), memory.in_words(free)
+      raise OSError(f"that takes {need} of the disk, but only {has} are free")
+    yield new
+  finally:
+    shutil.rmtree(new, ignore_errors=True)
+
+
+def files_of(folder: Path, split: str) -> Examples:
+  """Returns the paths of the files, in a folder of arrays, that hold a split."""
+  return Examples(*(folder / f"{split}_{field}.npy" for field in Examples._fields))
+
+
+def finish(key: str, folder: Path, arrays: Arrays, written: Path, prepared: Path) -> None:
+  """Puts arrays in the place of a dataset's. The caller must hold the lock.
+
+  Nothing is flushed: should the power fail, the next start finds damage and decodes anew.
+
+  Args:
+    key: the key of the dataset's source.
+    folder: the data folder.
+    arrays: what the files in `written` hold.
+    written: the folder that `unfinished` gave.
     prepared: the folder, inside `folder`, of the prepared files that the arrays came from.
 
-  Returns:
-    '', or in words why the arrays cannot be written.
+  Raises:
+    OSError: something cannot be written.
   """
-  unfinished, target = scratch(folder) / "cache", place(key, folder)
   facts = json.dumps(
     {
       "made_by": _maker(),
@@ -122,17 +159,8 @@ def write(key: str, folder: Path, arrays: Arrays, prepared: Path) -> str:
       "remarks": arrays.remarks,
     }
   )
-  try:
-    shutil.rmtree(target, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    for split, examples in arrays.splits().items():
-      for field, array in examples._asdict().items():
-        np.save(unfinished / f"{split}_{field}.npy", array)
-    (unfinished / "facts.json").write_text(f"{zlib.crc32(facts.encode()):08x}\n{facts}", "utf-8")
-    os.rename(unfinished, target)
-  except OSError as error:
-    return str(error)
-  return ""
+  (written / "facts.json").write_text(f"{zlib.crc32(facts.encode()):08x}\n{facts}", "utf-8")
+  os.rename(written, place(key, folder))
 
 
 def read(key: str, folder: Path) -> Arrays | None:
@@ -147,13 +175,14 @@ def read(key: str, folder: Path) -> Arrays | None:
     facts = json.loads(text)
     # Earlier versions wrote these two splits, and no names of splits.
     names = facts.get("splits", ["train", "test"])
-    splits = {split: _map_split(kept, split) for split in names}
+    splits = {split: Examples(*map(npy.mapped, files_of(kept, split))) for split in names}
+    crcs = {split: [npy.crc_of_file(path) for path in files_of(kept, split)] for split in names}
     prepared = folder / facts["prepared"]
     valid = (
       checksum == f"{zlib.crc32(text.encode()):08x}"
       and facts["made_by"] == _maker()
       and facts["identity"] == _identity(prepared)
-      and facts["fingerprint"] == fingerprint_of(splits)
+      and facts["fingerprint"] == fingerprint_of(crcs)
     )
   except Exception:  # A damaged cache can raise anything, and must only cost time.
     return None
@@ -169,13 +198,6 @@ def read(key: str, folder: Path) -> Arrays | None:
     splits.get("validation"),
     tuple(facts.get("remarks", ())),
   )
-
-
-def _map_split(kept: Path, split: str) -> Examples:
-  # asarray: plain arrays whose memory is the file's, since np.memmap makes every slice slower.
-  paths = (kept / f"{split}_{field}.npy" for field in Examples._fields)
-  arrays = (np.load(path, mmap_mode="r", allow_pickle=False) for path in paths)
-  return Examples(*map(np.asarray, arrays))
 
 
 def describe(prepared: str | Path) -> str:
@@ -194,10 +216,7 @@ def _identity(prepared: Path) -> list[list[str | int]]:
   ]
 
 
-def fingerprint_of(splits: Mapping[str, Examples]) -> str:
-  """Returns a hex digest of the arrays' shapes, dtypes and contents: train, test, validation."""
-  crcs = []
-  ordered = (splits[name] for name in ("train", "test", "validation") if name in splits)
-  for array in (array for split in ordered for array in split):
-    crcs.append(zlib.crc32(array, zlib.crc32(f"{array.dtype}{array.shape}".encode())))
-  return "".join(f"{crc:08x}" for crc in crcs)
+def fingerprint_of(crcs: Mapping[str, Iterable[int]]) -> str:
+  """Returns a hex digest of all arrays, from the CRC-32 of each split's images and labels."""
+  ordered = (crcs[name] for name in ("train", "test", "validation") if name in crcs)
+  return "".join(f"{crc:08x}" for split in ordered for crc in split)

@@ -171,9 +171,10 @@ class FilesSource:
     """Returns a TFDS builder that reads the files when TFDS prepares the dataset."""
     names, shape = list(self.classes.values()), self.image_shape
     count = sum(self.format.total(paths, self.columns) for paths in self.files.values())
-    memory.check_fits(
+    memory.check_fits_disk(
       f"{self.name}, {count:,} images of {'x'.join(map(str, shape))},",
       count * math.prod(shape),
+      folder,
       "; choose a smaller --config.data.image_size, such as 64,64",
     )
     return tfds.dataset_builders.AdhocBuilder(

@@ -4,6 +4,7 @@ import numpy as np
 
 from mnist_mlp.config import FIELDS
 from mnist_mlp.core.spec import Examples
+from mnist_mlp.data import memory
 from mnist_mlp.data.cache import Arrays, Report
 from mnist_mlp.errors import UsageError
 
@@ -69,5 +70,10 @@ def _own(
   if asked:
     report(f"data: the {validation.num_examples:,} examples of the validation split are held out")
     return train, validation
+  memory.check_fits(
+    "train and validation, joined,",
+    train.images.nbytes + validation.images.nbytes,
+    "; with another config.data.validation_examples than 0 they stay files",
+  )
   joined = (np.concatenate(pair) for pair in zip(train, validation, strict=True))
   return cut(Examples(*joined), 0)

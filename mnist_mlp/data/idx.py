@@ -65,13 +65,10 @@ def _complete(root: Path, found: dict[tuple[str, str], Path], prefix: str) -> Fi
 
 
 def _labels(paths: list[Path], columns: str) -> list[Labels]:
-  del columns
   images_path, labels_path = paths[:2]
-  images, numbers = _read(images_path, 3), _read(labels_path, 1)
-  if len(images) != len(numbers):
-    raise RunError(
-      f"{images_path} holds {len(images)} images, but {labels_path} {len(numbers)} labels"
-    )
+  count, numbers = _total(paths, columns), _numbers(labels_path)
+  if count != len(numbers):
+    raise RunError(f"{images_path} holds {count} images, but {labels_path} {len(numbers)} labels")
   return [Labels(f"{labels_path}: item", numbers)]
 
 
@@ -91,10 +88,10 @@ def _class_names(paths: list[Path], columns: str) -> dict[Label, str]:
 def _rows(paths: list[Path], columns: str) -> Iterator[Row]:
   del columns
   path, labels = paths[:2]
-  images = _read(path, 3)
+  images = _images(path)
   if path.name.startswith(_TRANSPOSED):
-    images = images.swapaxes(1, 2)
-  for index, (image, label) in enumerate(zip(images, _read(labels, 1), strict=True)):
+    images = (image.swapaxes(0, 1) for image in images)
+  for index, (image, label) in enumerate(zip(images, _numbers(labels), strict=True)):
     yield Row(f"{path}: image {index}", image[..., np.newaxis], int(label))
 
 
@@ -104,22 +101,48 @@ def _total(paths: list[Path], columns: str) -> int:
     return _shape(paths[0], file, 3)[0]
 
 
-def _read(path: Path, rank: int) -> np.ndarray:
-  """Returns a file's uint8 array of `rank` dimensions, none of which is 0.
-
-  The file is read up to the byte after the last one that its header announces, and no further: a
-  compressed file can unfold to a thousand times its size.
-  """
+def _numbers(path: Path) -> np.ndarray:
+  """Returns the labels in a file, uint8 [N]."""
   with _opened(path) as file:
-    shape = _shape(path, file, rank)
-    size = math.prod(shape)
-    _check_can_hold(path, shape)
-    memory.check_fits(f"{path}, of dimensions {shape},", size)
-    content = file.read(size + 1)
-  if len(content) != size:
-    found = "too long: it holds more than" if len(content) > size else "truncated: it does not hold"
-    raise RunError(f"{path} is {found} the {size} bytes of its dimensions {shape}")
-  return np.frombuffer(content, np.uint8).reshape(shape)
+    shape = _shape(path, file, 1)
+    memory.check_fits(f"{path}, of dimensions {shape},", shape[0])
+    numbers = _next(path, file, shape, shape[0])
+    _check_end(path, file, shape)
+  return numbers
+
+
+def _images(path: Path) -> Iterator[np.ndarray]:
+  """Yields the images in a file, uint8 [H, W]. One is in memory at a time."""
+  with _opened(path) as file:
+    shape = _shape(path, file, 3)
+    size = math.prod(shape[1:])
+    memory.check_fits(f"{path}: an image of dimensions {shape[1:]}", size)
+    for _ in range(shape[0]):
+      yield _next(path, file, shape, size).reshape(shape[1:])
+    _check_end(path, file, shape)
+
+
+def _next(path: Path, file: io.BufferedIOBase, shape: tuple[int, ...], size: int) -> np.ndarray:
+  """Returns the next bytes of a file whose header gives these dimensions."""
+  content = file.read(size)
+  if len(content) < size:
+    raise _truncated(path, shape)
+  return np.frombuffer(content, np.uint8)
+
+
+def _check_end(path: Path, file: io.BufferedIOBase, shape: tuple[int, ...]) -> None:
+  """Reads one byte more, not all: a compressed file can unfold to a thousand times its size."""
+  if file.read(1):
+    raise RunError(
+      f"{path} is too long: it holds more than the {math.prod(shape)} bytes of its dimensions "
+      f"{shape}"
+    )
+
+
+def _truncated(path: Path, shape: tuple[int, ...]) -> RunError:
+  return RunError(
+    f"{path} is truncated: it does not hold the {math.prod(shape)} bytes of its dimensions {shape}"
+  )
 
 
 @contextlib.contextmanager
@@ -133,25 +156,17 @@ def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
 
 
 def _shape(path: Path, file: io.BufferedIOBase, rank: int) -> tuple[int, ...]:
-  """Reads the header, which gives the dimensions."""
+  """Reads the header, which gives the dimensions, and checks whether a file can hold so much."""
   magic, header = _UNSIGNED_BYTES + rank, file.read(4 + 4 * rank)
   if len(header) < 4 + 4 * rank or int.from_bytes(header[:4], "big") != magic:
     raise RunError(f"{path} is not such an IDX file: it does not begin with the number {magic}")
   shape = tuple(map(int, np.frombuffer(header[4:], ">u4")))
   if 0 in shape:
     raise RunError(f"{path} is empty: its dimensions are {shape}")
+  most = path.stat().st_size * (_MOST_UNFOLDED if path.suffix == ".gz" else 1)
+  if math.prod(shape) > most:
+    raise _truncated(path, shape)
   return shape
-
-
-def _check_can_hold(path: Path, shape: tuple[int, ...]) -> None:
-  """Raises a RunError if a file is too small for its dimensions, however well compressed."""
-  size, most = math.prod(shape), path.stat().st_size
-  if path.suffix == ".gz":
-    most *= _MOST_UNFOLDED
-  if size > most:
-    raise RunError(
-      f"{path} is truncated: it does not hold the {size} bytes of its dimensions {shape}"
-    )
 
 
 FORMAT = Format(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from etils import epy
 
-from mnist_mlp.data import cache
+from mnist_mlp.data import cache, memory
 from mnist_mlp.data.cache import Arrays, Report
-from mnist_mlp.data.decode import decode
+from mnist_mlp.data.decode import decode, num_bytes
 from mnist_mlp.data.prepare import is_prepared, prepare
 from mnist_mlp.data.source import Source
 from mnist_mlp.errors import RunError
@@ -47,15 +47,29 @@ def obtain(source: Source, folder: Path, report: Report) -> Arrays:
         )
       prepare(source, folder, Path(builder.data_dir))
       builder = source.builder(folder)
-    arrays = decode(source.name, builder, source.splits)._replace(remarks=source.remarks)
-    obstacle = obstacle or cache.write(source.key, folder, arrays, Path(builder.data_dir))
-    if obstacle:
-      report(
-        f"data: every start will decode {source.name} anew, as nothing can be kept: {obstacle}"
-      )
-    else:
-      arrays = _read_cache(source, folder) or arrays
+    size = num_bytes(source.name, builder, source.splits)
+    if not obstacle:
+      arrays, obstacle = _decode_into_cache(source, folder, builder, size)
+    if arrays is None:
+      kept = f"nothing can be kept in {folder}: {obstacle}"
+      memory.check_fits(f"{source.name}, decoded,", size, f", and {kept}")
+      report(f"data: every start will decode {source.name} anew, as {kept}")
+      arrays = decode(source.name, builder, source.splits)._replace(remarks=source.remarks)
   return _remarked(arrays._replace(origin=origin), report)
+
+
+def _decode_into_cache(
+  source: Source, folder: Path, builder: "tfds.core.DatasetBuilder", size: int
+) -> tuple[Arrays | None, str]:
+  """Returns the arrays, mapped from the cache, or None and in words why it cannot be written."""
+  try:
+    with cache.unfinished(source.key, folder, size) as new:
+      arrays = decode(source.name, builder, source.splits, new)
+      arrays = arrays._replace(remarks=source.remarks)
+      cache.finish(source.key, folder, arrays, new, Path(builder.data_dir))
+  except OSError as error:
+    return None, str(error)
+  return _read_cache(source, folder), "what was written cannot be read back"
 
 
 def _remarked(arrays: Arrays, report: Report) -> Arrays:

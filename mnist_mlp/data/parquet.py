@@ -24,7 +24,9 @@ from mnist_mlp.errors import RunError, UsageError, listing
 with epy.lazy_imports():  # PyArrow is optional.
   import pyarrow.parquet
 
-_BATCH = 100  # rows in memory
+_BATCH = 100  # rows in memory, but for the group of rows that PyArrow unfolds them from
+_BATCH_BYTES = 2**23  # of large pictures, fewer are in memory
+_BUFFER = 2**20  # bytes that are read at a time
 _MOST_FOLDERS = 50_000  # in which files are looked for
 _LABEL_BYTES = 24  # of a label while it is checked: itself, and the sorted ones
 
@@ -119,7 +121,10 @@ def _rows(paths: list[Path], columns: str) -> Iterator[Row]:
 def _pairs(
   file: "pyarrow.parquet.ParquetFile", names: tuple[str, str]
 ) -> Iterator[tuple[Any, Label]]:
-  for batch in file.iter_batches(_BATCH, columns=list(names)):
+  about = file.metadata
+  groups = (about.row_group(index).total_byte_size for index in range(about.num_row_groups))
+  rows = min(_BATCH, _BATCH_BYTES * about.num_rows // max(1, sum(groups)))
+  for batch in file.iter_batches(max(1, rows), columns=list(names)):
     yield from zip(*(batch[name].to_pylist() for name in names), strict=True)
 
 
@@ -149,7 +154,7 @@ def _opened(
       "pip install 'mnist_mlp[parquet]'"
     )
   try:
-    with pyarrow.parquet.ParquetFile(path) as file:
+    with pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
       names = _columns(path, file.schema_arrow, columns)
       _check_memory(path, file.metadata)
       yield file, names

@@ -4,12 +4,14 @@ Only this step needs TensorFlow.
 """
 
 import os
+import resource
 import shutil
 import sys
 from pathlib import Path
 
 from etils import epy
 
+from mnist_mlp import cgroup
 from mnist_mlp.data import cache
 from mnist_mlp.data.quiet import import_tensorflow, silence
 from mnist_mlp.data.source import Source
@@ -18,6 +20,11 @@ from mnist_mlp.paths import expand
 
 with epy.lazy_imports():  # A run on cached data needs no TFDS.
   import tensorflow_datasets as tfds
+  from tensorflow_datasets.core import shuffle
+
+_MOST_SORTED = 2**30  # bytes of examples that TFDS sorts in memory, as by default
+_SHARE_SORTED = 1 / 4  # of the memory that is free, if that is less
+_OPEN_FILES = 4096  # more than TFDS opens to sort on disk
 
 
 def is_prepared(builder: "tfds.core.DatasetBuilder") -> bool:
@@ -58,6 +65,7 @@ def prepare(source: Source, folder: Path, target: Path) -> None:
 def _prepare_in_scratch(source: Source, scratch: Path) -> Path:
   """Returns the folder of the prepared files."""
   import_tensorflow()
+  _bound_sorting()
   tfds.display_progress_bar(sys.stderr.isatty())
   manual_dir = source.manual_dir
   config = tfds.download.DownloadConfig(
@@ -72,3 +80,13 @@ def _prepare_in_scratch(source: Source, scratch: Path) -> Path:
     download_dir=scratch / "downloads", download_config=config, file_format="array_record"
   )
   return Path(builder.data_dir)
+
+
+def _bound_sorting() -> None:
+  """Has TFDS sort on disk what would not fit in memory; the order is the same."""
+  free = cgroup.available()
+  if free is not None:
+    shuffle.MAX_MEM_BUFFER_SIZE = min(_MOST_SORTED, int(free * _SHARE_SORTED))
+  soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+  enough = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+  resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, enough), hard))

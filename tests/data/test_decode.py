@@ -6,7 +6,7 @@ import tensorflow_datasets as tfds
 from loading import assert_same, load
 from pixels import PixelsTrainOnly
 
-from mnist_mlp.data import decode, digits
+from mnist_mlp.data import decode, digits, npy
 from mnist_mlp.errors import RunError, UsageError
 
 
@@ -55,6 +55,17 @@ def test_number_of_decoded_examples_is_checked(uncached, monkeypatch):
   monkeypatch.setattr(decode, "_records", lambda *args: itertools.islice(records(*args), 200))
   with pytest.raises(RunError, match="cannot be read"):
     load(uncached)
+
+
+def test_large_images_are_decoded_a_few_at_a_time(digits_dir, uncached, monkeypatch):
+  monkeypatch.setattr(decode, "_BATCH_BYTES", 28 * 28 * 7)
+  sizes = []
+  append = npy.OnDisk.append
+  monkeypatch.setattr(
+    npy.OnDisk, "append", lambda self, batch: (sizes.append(len(batch)), append(self, batch))
+  )
+  assert_same(load(uncached)[0], load(digits_dir)[0])
+  assert max(sizes) == 7 and sum(sizes) == 2 * 1797
 
 
 def test_a_missing_split_is_an_error(tmp_path, make_files):

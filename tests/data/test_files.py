@@ -4,6 +4,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from own_files import (
   TEST,
   TRAIN,
   assert_refused,
+  encode,
   examples,
   idx,
   load,
@@ -21,6 +23,7 @@ from own_files import (
   put,
   remove,
   rewrite,
+  source,
   table,
   write_idx,
   write_idx_dotted,
@@ -52,6 +55,42 @@ def test_every_format_is_read(tmp_path, write):
   assert len(set(dataset.train.labels[-20:].tolist())) > 4
   again, said = load(tmp_path / "mine", tmp_path / "data")
   assert "once" not in said and again.fingerprint == dataset.fingerprint
+
+
+def write_large(root, put):
+  """Calls put(folder, images, labels) for both splits: 10 images of a megabyte, and labels."""
+  root.mkdir()
+  images = np.arange(10**6, dtype=np.uint32).astype(np.uint8).reshape(1000, 1000)
+  for split in ("train", "t10k"):
+    put(root, split, np.stack([images + number for number in range(10)]), np.arange(10) % 4)
+
+
+def put_idx(root, split, images, labels, packed=lambda content: content, suffix=""):
+  (root / f"{split}-images-idx3-ubyte{suffix}").write_bytes(packed(idx(images)))
+  (root / f"{split}-labels-idx1-ubyte{suffix}").write_bytes(packed(idx(labels)))
+
+
+def put_gz(root, split, images, labels):
+  put_idx(root, split, images, labels, lambda content: gzip.compress(content, 1), ".gz")
+
+
+def put_pictures(root, split, images, labels):
+  for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+    (root / str(label)).mkdir(exist_ok=True)
+    (root / str(label) / f"{split}_{number}.bmp").write_bytes(encode(image, "BMP"))
+
+
+@pytest.mark.parametrize("put", [put_idx, put_gz, put_pictures])
+def test_a_few_pictures_are_in_memory_at_a_time(tmp_path, put):
+  write_large(tmp_path / "mine", put)
+  found = source(tmp_path / "mine")
+  tracemalloc.start()
+  try:
+    assert found.image_shape == (1000, 1000, 1)
+    assert sum(1 for split in ("train", "test") for _ in found.examples(split)) == 20
+    assert tracemalloc.get_traced_memory()[1] < 7e6
+  finally:
+    tracemalloc.stop()
 
 
 def test_formats_agree(tmp_path):

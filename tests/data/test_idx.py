@@ -1,5 +1,4 @@
 import gzip
-import math
 import os
 import struct
 import tracemalloc
@@ -83,23 +82,16 @@ def test_bad_idx_file_is_refused(tmp_path, case):
   assert_refused(tmp_path, RunError, case)
 
 
-def sparse(size):
-  """Returns a damage: images whose header is right, and which no machine can hold."""
-
-  def damage(root):
-    path = root / "train-images.idx3-ubyte"
-    path.write_bytes(idx(np.zeros((1, 1, 1)))[:4] + struct.pack(">3I", *size))
-    os.truncate(path, 16 + math.prod(size))
-
-  return damage
+def immense(root):
+  """Images that no machine can hold, in a file whose header is right."""
+  path = root / "train-images.idx3-ubyte"
+  path.write_bytes(idx(np.zeros((1, 1, 1)))[:4] + struct.pack(">3I", 10, 2**19, 2**19))
+  os.truncate(path, 16 + 10 * 2**38)
+  (root / "train-labels.idx1-ubyte").write_bytes(idx(np.arange(10)))
 
 
 TOO_MUCH = [
-  (
-    write_idx_dotted,
-    sparse((2**8, 2**16, 2**16)),
-    r"ubyte, of dimensions .*, would take 1,099.5 GB",
-  ),
+  (write_idx_dotted, immense, r"ubyte: an image of dimensions .* would take 274.9 GB"),
   (
     write_idx,
     rewrite("train-images-idx3-ubyte.gz", lambda c: c[:4] + b"\x7f" * 12 + c[16:]),

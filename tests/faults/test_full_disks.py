@@ -1,10 +1,7 @@
 """A disk that is full before the run has ended: a file system in memory, of few kilobytes."""
 
-import os
-import shutil
-import subprocess
-
 import forking
+import limits
 import pytest
 from lost_runs import COMMAND, is_one_sentence, same
 
@@ -29,19 +26,8 @@ def undisturbed(server, digits_dir, tmp_path_factory):
 @pytest.fixture
 def disk(tmp_path):
   """resized(kilobytes): gives the folder of a small disk that size."""
-  folder = tmp_path / "disk"
-  folder.mkdir()
-
-  def resized(kilobytes):
-    how = "remount,size" if os.path.ismount(folder) else "size"
-    words = ["mount", "-t", "tmpfs", "-o", f"{how}={kilobytes}k", "tmpfs", folder]
-    if not shutil.which("mount") or subprocess.run(words, capture_output=True).returncode:
-      pytest.skip("only root may mount a small file system")
-    return folder
-
-  yield resized
-  if os.path.ismount(folder):
-    subprocess.run(["umount", folder], check=True)
+  with limits.small_disk(tmp_path / "disk") as resized:
+    yield resized
 
 
 def run(server, workdir, digits_dir, folder):

@@ -75,8 +75,7 @@ def main(line: cli.CommandLine) -> None:
     if result is None:
       with distributed.join(place, validated) as team, line.resumable(workdir):
         environment.use_compilation_cache(quiet=not team.leads)
-        options = {"profile": line.flags.profile, "origin": origin, "team": team}
-        train.train_and_evaluate(validated, workdir, **options)
+        train.train_and_evaluate(validated, workdir, profile=line.flags.profile, origin=origin)
     if place and place.process_id:
       return
     if result:

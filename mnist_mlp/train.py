@@ -29,14 +29,15 @@ from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import Console
 from mnist_mlp.run.distributed import check_shared
 from mnist_mlp.run.history import Row
-from mnist_mlp.run.loop import Chunk, Loop, Pace, measured
+from mnist_mlp.run.loop import Chunk, Loop, measured
 from mnist_mlp.run.memory import exhaustion, fetch
 from mnist_mlp.run.origin import Origin, keep
+from mnist_mlp.run.pace import Pace
 from mnist_mlp.run.profile import ProfiledOnce
 from mnist_mlp.run.result import Ending, Logits, result_of, validation_logits
 from mnist_mlp.run.resuming import resume
 from mnist_mlp.run.run import Run, open_run
-from mnist_mlp.run.team import ALONE, Team
+from mnist_mlp.run.team import current
 from mnist_mlp.run.workdir import Workdir
 
 with epy.lazy_imports():  # The device works on its first steps while this is imported.
@@ -52,9 +53,10 @@ def train_and_evaluate(
   profile: bool = False,
   origin: Origin | None = None,
   on_evaluation: Callable[[Row], Any] | None = None,
-  team: Team = ALONE,
 ) -> TrainState:
   """Trains a config to its end, from where the workdir's last checkpoint stands.
+
+  Several processes do it together within `run.distributed.join`: all of them call this.
 
   Args:
     config: `config.default()`, with what differs.
@@ -63,7 +65,6 @@ def train_and_evaluate(
     origin: the run from which a new run starts; see `run/origin.py`.
     on_evaluation: is called with each row of metrics.jsonl, once its state is saved. Something true
       in return stops the run there, unfinished: the same call goes on with it.
-    team: the processes that train it together, see `run/distributed.py`; all of them call this.
 
   Returns:
     The last state. If the run is finished already, nothing is trained.
@@ -76,6 +77,7 @@ def train_and_evaluate(
   config = config_lib.validate(config)
   environment.check_jax()
   environment.free_programs()  # of runs before, which this one cannot use
+  team = current()
   place = Workdir(workdir, writes=team.leads)
   with place.claim(config) as folder, jax.set_mesh(create_mesh()), exhaustion(_SMALLER):
     check_shared(team, folder)

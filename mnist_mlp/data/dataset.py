@@ -21,7 +21,6 @@ from mnist_mlp.errors import RunError, UsageError, UserError
 from mnist_mlp.paths import expand
 from mnist_mlp.waiting import said_if_slow
 
-
 # What `pictures.plain` and `pictures.shaped` do, for whoever reads dataset.json.
 _SHAPING = "whole picture, bicubic, on the median colour of its edges; transparency on white"
 

@@ -53,11 +53,7 @@ class Checkpoints:
     self._settling: Future | None = None  # the end of the last save, and what comes after it
     self._read_back = False  # whether a checkpoint of this process was read back
     if team.leads:
-      try:
-        self.folder.mkdir(parents=True, exist_ok=True)
-      except OSError as error:
-        raise RunError(f"cannot make the folder {self.folder}: {error.strerror}") from error
-      self._set_aside_incomplete()
+      self._put_in_order()
     team.gather("the folder is in order")
 
   @property
@@ -223,21 +219,13 @@ class Checkpoints:
         self._report(f"{error}; trying the one before it")
         damaged.append(step)
         continue
-      self._check_all_restored(step)
+      self._team.check_same(step, "last whole checkpoint", f"see to the disk of {self.folder}")
       for bad in damaged if self._team.leads else ():
         self._set_aside(bad)
       self._team.gather("the damaged ones are gone")
       self._manager.reload()
       return step, tree
     raise self._none_whole()
-
-  def _check_all_restored(self, step: int) -> None:
-    for process_id, other in enumerate(self._team.gather(step)):
-      if other != step:
-        raise RunError(
-          f"process {process_id} reads the checkpoint {other} in {self.folder}, this one {step}; "
-          "see to the file system that the machines share, then start all again"
-        )
 
   def _set_aside(self, step: int) -> None:
     target = self.folder.parent / "damaged" / str(step)
@@ -246,8 +234,12 @@ class Checkpoints:
       target = target.with_name(target.name + "_")
     (self.folder / str(step)).rename(target)
 
-  def _set_aside_incomplete(self) -> None:
-    """Moves away what would break Orbax's manager: numbered folders without their parts."""
+  def _put_in_order(self) -> None:
+    """Makes the folder; moves away checkpoints without their parts, which break Orbax's manager."""
+    try:
+      self.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+      raise RunError(f"cannot make the folder {self.folder}: {error.strerror}") from error
     paths = [path for path in self.folder.iterdir() if path.name.isdigit()]
     incomplete = [path for path in paths if not _is_complete(path)]
     if incomplete and incomplete == paths:

@@ -25,7 +25,7 @@ from mnist_mlp.data.quiet import discarded
 from mnist_mlp.errors import Interrupted, RunError, UsageError, UserError
 from mnist_mlp.run import environment
 from mnist_mlp.run.config_json import from_tree
-from mnist_mlp.run.team import ALONE, GRACE, LinkedTeam, Team
+from mnist_mlp.run.team import ALONE, GRACE, LinkedTeam, Team, member_of
 from mnist_mlp.run.workdir import Workdir, changes_of_run
 
 # Seconds in which a shared file system shows a new file to other machines.
@@ -66,6 +66,8 @@ def parse_address(address: str) -> tuple[str, int]:
 def join(place: Place | None, config: ConfigDict) -> Iterator[Team]:
   """Makes this process one of those that train a config; to be entered before JAX computes.
 
+  Within the context, `train_and_evaluate` trains together with the other processes.
+
   Args:
     place: which process it is; None: it is alone.
     config: a validated config, the same for all.
@@ -82,7 +84,8 @@ def join(place: Place | None, config: ConfigDict) -> Iterator[Team]:
   try:
     _check_same(team, config)
     _start_jax(team, place)
-    yield team
+    with member_of(team):
+      yield team
     team.finish()
     jax.distributed.shutdown()
   except Interrupted:  # All are, and have saved.

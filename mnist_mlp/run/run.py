@@ -101,7 +101,8 @@ def open_run(
   held = folder.read_json("dataset.json")
   dataset = data.load(config.data, report=console.line, only=held)
   check_same_data(folder, dataset)
-  _check_same_for_all(team, dataset)
+  facts = f"{dataset.name}, fingerprint {dataset.fingerprint}, {dataset.train.num_examples:,} train"
+  team.check_same(facts, "data", "give all processes the same files")
   used, shrunk = fitted(config, dataset)
   if shrunk:
     console.line(shrunk)
@@ -115,16 +116,6 @@ def open_run(
   folder.write_json("dataset.json", dataset.describe())
   about = environment.describe()
   return Run(used, dataset, folder, console, timetable, about, on_evaluation, team)
-
-
-def _check_same_for_all(team: Team, dataset: data.Dataset) -> None:
-  facts = team.gather([dataset.name, dataset.fingerprint, dataset.train.num_examples])
-  for process_id, fact in enumerate(facts):
-    if fact != facts[0]:
-      raise RunError(
-        "process {} has other data, {} of fingerprint {} and {:,} training examples, than process "
-        "0, {} of fingerprint {} and {:,}; give all the same".format(process_id, *fact, *facts[0])
-      )
 
 
 def fitted(

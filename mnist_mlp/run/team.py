@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from mnist_mlp.errors import RunError, UserError, printable
@@ -39,8 +40,40 @@ class Team:
     """
     return [value]
 
+  def check_same(self, value: Any, what: str, advice: str) -> None:
+    """Raises a RunError unless all processes have the same JSON-able value.
+
+    Args:
+      value: that of this process.
+      what: names it: 'last whole checkpoint'.
+      advice: how to mend it.
+    """
+    values = self.gather(value)
+    for process_id, other in enumerate(values):
+      if other != values[0]:
+        raise RunError(
+          f"the {what} of process {process_id} is {other}, but {values[0]} of process 0; {advice}"
+        )
+
 
 ALONE = Team()
+_current = ALONE
+
+
+def current() -> Team:
+  """Returns the team to which this process belongs; see `distributed.join`."""
+  return _current
+
+
+@contextlib.contextmanager
+def member_of(team: Team) -> Iterator[None]:
+  """Makes this process belong to a team."""
+  global _current
+  _current = team
+  try:
+    yield
+  finally:
+    _current = ALONE
 
 
 class LinkedTeam(Team):

@@ -10,8 +10,9 @@ from mnist_mlp.core.steps import ChunkLength
 from mnist_mlp.run import environment
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.console import clock
-from mnist_mlp.run.loop import Chunk, Loop, Measured, Pace, measured
+from mnist_mlp.run.loop import Chunk, Loop, Measured, measured
 from mnist_mlp.run.memory import exhaustion, fetch
+from mnist_mlp.run.pace import Pace
 from mnist_mlp.run.reporting import Reporter
 from mnist_mlp.run.result import Ending, Logits, result_of
 from mnist_mlp.run.resuming import start_rows

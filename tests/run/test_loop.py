@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mnist_mlp.core.metrics import EvalMetrics, TrainMetrics
-from mnist_mlp.run import loop
 from mnist_mlp.run.environment import StopSignals
-from mnist_mlp.run.loop import Chunk, Loop, Pace, Timetable, measured
+from mnist_mlp.run.loop import Chunk, Loop, Timetable, measured
+from mnist_mlp.run.team import Team
 
 TIMETABLE = Timetable(steps_per_epoch=4, total_steps=10, eval_every=4, checkpoint_every=0)
 
@@ -151,32 +151,6 @@ def test_a_dispatch_counts_if_the_steps_compute_meanwhile():
     with StopSignals() as signals:
       list(Loop(slowly, TIMETABLE, pace, 0).chunks(TIMETABLE.total_steps, signals))
     assert (min(waited for _, waited in pace.told) < 0.02) == scanned
-  assert Pace(10, 1, scanned=False).limit == loop._FIRST_STEPS
-
-
-@pytest.mark.parametrize(("weights", "examples"), [(7850, 128), (669_706, 128), (12_000_000, 512)])
-def test_the_first_guess_of_a_pace_is_by_the_operations_of_a_step(weights, examples):
-  seconds = Pace(weights, examples).limit * 6 * weights * examples / loop._ASSUMED_FLOPS
-  assert 0.9 * loop._CHUNK_SECONDS < seconds <= loop._CHUNK_SECONDS
-
-
-def test_a_step_that_takes_longer_than_a_chunk_should_is_a_chunk_of_its_own():
-  assert Pace(10**12, 1000).limit == 1
-
-
-def test_chunks_become_shorter_if_the_host_waits_long_and_longer_if_it_hardly_waits():
-  pace = Pace(1000, 100)
-  pace.limit = 100
-  pace.adapt(60, waited=1.01 * loop._CHUNK_SECONDS)
-  assert pace.limit == 30  # half of what took so long
-  pace.adapt(30, waited=loop._CHUNK_SECONDS / 2)
-  assert pace.limit == 30
-  pace.adapt(30, waited=loop._CHUNK_SECONDS / 9)
-  assert pace.limit == 120
-  pace.adapt(2, waited=0.0)  # A short chunk, before a stop, is no reason to become shorter.
-  assert pace.limit == 120
-  pace.adapt(1, waited=2 * loop._CHUNK_SECONDS)
-  assert pace.limit == 1
 
 
 NEVER_FAILED = (0.5, 1.5)
@@ -251,3 +225,22 @@ def test_measured_takes_the_row_of_a_member():
 def test_a_run_diverged_at_its_first_loss_or_result_that_is_not_finite(losses, norm, expected):
   norms = None if norm is None else {"parameter_norm": np.float32(norm)}
   assert measured(Chunk(8, 4, train_metrics(losses), norms=norms)).non_finite == expected
+
+
+class Other(Team):
+  """Stands for two processes, of which the other one says what a test wants."""
+
+  def __init__(self, *turns):
+    self.turns = iter(turns)
+
+  def gather(self, value):
+    return [next(self.turns), value]
+
+
+def test_all_processes_take_the_chunks_of_the_first_and_hear_what_any_hears():
+  device, signals = Device(), StopSignals()
+  team = Other([None, 2], [None, 1], [signal.SIGTERM, 2])
+  own = Loop(device.dispatch, TIMETABLE, Steady(4), 0, team)
+  assert [chunk.step for chunk in own.chunks(10, signals)] == [2, 3]
+  assert device.events == ["dispatch 0 to 2", "dispatch 2 to 3"]
+  assert signals.received == signal.SIGTERM

@@ -5,7 +5,8 @@ import small_run
 
 from mnist_mlp.core.steps import ChunkLength
 from mnist_mlp.run.environment import StopSignals
-from mnist_mlp.run.loop import Chunk, Loop, Pace
+from mnist_mlp.run.loop import Chunk, Loop
+from mnist_mlp.run.pace import Pace
 from mnist_mlp.run.profile import ProfiledOnce
 
 

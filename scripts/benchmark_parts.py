@@ -109,7 +109,7 @@ from clu import metric_writers
 from clu.metric_writers.summary_writer import SummaryWriter
 from mnist_mlp import main
 from mnist_mlp.run import cli, tensorboard
-tensorboard.create_writer = lambda logdir, first_step=0: metric_writers.AsyncMultiWriter(
+tensorboard.create_writer = lambda logdir, **_: metric_writers.AsyncMultiWriter(
     [SummaryWriter(str(logdir))])
 cli.run(main.main, main.define_flags)
 """

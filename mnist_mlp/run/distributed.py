@@ -40,6 +40,7 @@ class Place(NamedTuple):
   num_processes: int
   process_id: int
   wait_seconds: float  # for all processes to come
+  by_scheduler: bool = False  # whether a scheduler started it, which also says which GPU is its own
 
   def checked(self) -> "Place":
     """Returns itself; raises a UsageError if it cannot be."""
@@ -133,6 +134,7 @@ def _start_jax(team: LinkedTeam, place: Place) -> None:
     num_processes=team.size,
     process_id=team.process_id,
     initialization_timeout=max(10, round(place.wait_seconds)),
+    cluster_detection_method=None if place.by_scheduler else "deactivate",
   )
   with discarded(1):  # Gloo says there that it has connected.
     multihost_utils.sync_global_devices("mnist_mlp")
@@ -158,7 +160,7 @@ def detected(wait_seconds: float) -> Place:
       "--distributed finds no job step of SLURM, Open MPI or Kubernetes; start the processes by "
       "srun or mpirun, or give --coordinator, --num_processes and --process_id"
     )
-  return Place(address, count, process_id, wait_seconds)
+  return Place(address, count, process_id, wait_seconds, by_scheduler=True)
 
 
 def check_shared(team: Team, folder: Workdir) -> None:

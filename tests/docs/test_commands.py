@@ -42,6 +42,7 @@ from on_pages import (
   train,
   train_and_trace,
   train_on_own_files,
+  train_together,
 )
 
 ROOT = processes.ROOT
@@ -189,6 +190,17 @@ KNOWN = {
       "--points=$SLURM_ARRAY_TASK_ID::4",
       slurm,
     ),
+  ],
+  ("docs/scaling.md", "Several processes, on one machine or on several"): [
+    (
+      f"{RUN} --workdir=/shared/runs/adam --coordinator=node-a:7777 --num_processes=2 "
+      f"--process_id={i}",
+      train_together,
+    )
+    for i in range(2)
+  ],
+  ("docs/scaling.md", "What it costs here"): [
+    ("python scripts/scaling.py --update_page", ask_for_help)
   ],
   ("docs/sweeps.md", "TensorBoard"): [("tensorboard --logdir=runs/lr/members", compare_members)],
 }

@@ -1,6 +1,6 @@
 """Runs that several processes train together: real processes, JAX's own runtime between them."""
 
-import json
+import os
 import signal
 
 import numpy as np
@@ -169,16 +169,22 @@ def test_an_error_of_one_process_ends_all(digits_dir, tmp_path):
   assert "process 1 (pid " in said and "is not a folder" in said and is_one_sentence(said), said
 
 
-def test_an_environment_of_slurm_is_enough(digits_dir, tmp_path):
-  """As `srun` sets it. One task is enough to see that JAX is asked and understood."""
-  slurm = {
-    "SLURM_JOB_ID": "4711",
-    "SLURM_NTASKS": "1",
-    "SLURM_PROCID": "0",
-    "SLURM_LOCALID": "0",
+def test_the_variables_of_slurm_are_enough(digits_dir, tmp_path):
+  """As `srun` sets them for two tasks; JAX makes the port out of the number of the job."""
+  common = {
+    "TFDS_DATA_DIR": str(digits_dir),
+    "SLURM_JOB_ID": str(os.getpid()),
+    "SLURM_NTASKS": "2",
     "SLURM_STEP_NODELIST": "localhost",
   }
-  words = (*EPOCH, f"--workdir={tmp_path}", "--distributed")
-  done = processes.run(*words, TFDS_DATA_DIR=str(digits_dir), **slurm)
-  assert done.returncode == 0, done.stderr
-  assert json.loads((tmp_path / "result.json").read_text())["steps"] == 35
+  outputs = [tmp_path / f"output-{i}" for i in range(2)]
+  started = [
+    processes.start(
+      *(*EPOCH, f"--workdir={tmp_path / 'run'}", "--distributed"),
+      output=output,
+      variables={**common, "SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)},
+    )
+    for i, output in enumerate(outputs)
+  ]
+  assert [one.wait(200) for one in started] == [0, 0], [path.read_text() for path in outputs]
+  assert "on 2 x cpu" in outputs[0].read_text()

@@ -16,6 +16,7 @@ import drawing
 import processes
 import pytest
 import tensorboard_server
+import together
 from commands import RUN, SHORT, shell
 from PIL import Image
 
@@ -191,6 +192,22 @@ def slurm(command):
     each.result()
   assert sorted(statuses()) == list(range(32))
   assert set(statuses().values()) <= {"finished", "diverged"}
+
+
+_TOGETHER = []  # what to run on each of two machines
+
+
+def train_together(command):
+  """Runs what stands for two machines on this one, once both commands have come."""
+  port = together.free_port()
+  command = command.replace("/shared/", "").replace("node-a:7777", "localhost:PORT")
+  _TOGETHER.append(f"{command} {SHORT}")
+  if len(_TOGETHER) < 2:
+    return
+  with futures.ThreadPoolExecutor() as pool:
+    done = list(pool.map(shell, (each.replace("PORT", str(port)) for each in _TOGETHER)))
+  _TOGETHER.clear()
+  assert "on 2 x cpu" in done[0] and not done[1]
 
 
 def ask_for_help(command):

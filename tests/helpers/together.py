@@ -1,7 +1,7 @@
 """Runs that several processes train together, as a user starts them, on one machine or on two."""
 
 import contextlib
-import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -37,7 +37,7 @@ def two_machines():
 
   They are network namespaces of this one, which only root can make. They share its files.
   """
-  number = os.getpid()
+  number = secrets.token_hex(3)  # A session may have several pairs.
   spaces = [f"mnist-{number}-{i}" for i in range(2)]
   hosts = [f"node-{name}" for name in "ab"]
   addresses = [f"10.77.0.{i + 1}" for i in range(2)]

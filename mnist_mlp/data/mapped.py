@@ -12,8 +12,9 @@ import numpy as np
 
 # A file of at most so many bytes is not let go of, which would cost a small dataset time.
 _SMALL = 2**27
-# The system may map so many bytes for each row that is read from a random place: a huge page.
-_AROUND = 2**21
+# Rows that are read from random places before they are let go of. For each of them, the system may
+# map all of a huge page, 2 MiB.
+_ROWS = 16
 _PIECE = 2**22  # bytes that are read one after the other before they are let go of
 
 
@@ -21,7 +22,7 @@ def rows(array: np.ndarray, indices: np.ndarray) -> np.ndarray:
   """Returns the rows of an array at some indices, in any order: int [...] to [..., *row]."""
   flat = indices.reshape(-1)
   found = np.empty((flat.size, *array.shape[1:]), array.dtype)
-  step = _SMALL // _AROUND if _is_large(array) else max(1, flat.size)
+  step = _ROWS if _is_large(array) else max(1, flat.size)
   for start in range(0, flat.size, step):
     part = slice(start, start + step)
     # 'clip' writes without a buffer. Nothing is clipped: the indices are of the array.

@@ -11,7 +11,6 @@ from mnist_mlp.data.dataset import pixel_mean_and_std
 def array(tmp_path, monkeypatch):
   """10,000 images of 1 KiB in a mapped file, which counts as large."""
   monkeypatch.setattr(mapped, "_SMALL", 2**20)
-  monkeypatch.setattr(mapped, "_AROUND", 2**14)
   monkeypatch.setattr(mapped, "_PIECE", 2**18)
   path = tmp_path / "images.npy"
   np.save(path, np.random.default_rng(0).integers(0, 256, (10_000, 32, 32, 1), np.uint8))

@@ -3,8 +3,11 @@
 import contextlib
 import os
 import resource
+import secrets
 import shutil
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +44,39 @@ def small_disk(folder):
   finally:
     if os.path.ismount(folder):
       subprocess.run(["umount", folder], check=True)
+
+
+# Where control groups of memory are made, and the file with the bytes that a group may take.
+GROUPS = (
+  ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+  ("/sys/fs/cgroup/unified", "memory.max"),
+  ("/sys/fs/cgroup", "memory.max"),
+)
+
+
+@contextlib.contextmanager
+def memory_group(size):
+  """Makes a control group whose processes get so many bytes of memory together.
+
+  The system ends a process that takes more. Skips the test where no group can be made.
+
+  Yields:
+    The group's folder. A process that writes its number to `cgroup.procs` in it joins the group.
+  """
+  name = f"mnist_mlp_{secrets.token_hex(4)}"
+  for folder, limit in GROUPS:
+    group = Path(folder, name)
+    with contextlib.suppress(OSError):
+      group.mkdir()
+      if (group / limit).exists():
+        break
+      group.rmdir()
+  else:
+    pytest.skip("only root may make a control group of memory")
+  try:
+    (group / limit).write_text(str(size))
+    yield group
+  finally:
+    while (group / "cgroup.procs").read_text():  # Processes that ended may still leave.
+      time.sleep(0.1)
+    group.rmdir()

@@ -88,7 +88,8 @@ def train_and_evaluate(
       new = trainer.state, trainer.metrics
       first_step, (trainer.state, trainer.metrics) = resume(run, new, checkpoints)
       if folder.result() is None:
-        dispatch = ProfiledOnce(trainer.dispatch, run) if profile else trainer.dispatch
+        profiled = profile and team.leads
+        dispatch = ProfiledOnce(trainer.dispatch, run) if profiled else trainer.dispatch
         loop = Loop(dispatch, run.timetable, trainer.pace, first_step, team)
         _train(run, trainer, loop, checkpoints)
       return trainer.state

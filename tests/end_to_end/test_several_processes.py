@@ -39,15 +39,18 @@ def weights_of(workdir):
 
 
 def test_any_number_of_processes_trains_the_same_net(digits_dir, tmp_path):
+  """Two of them in an odd folder, with the examples on the host, and with a trace."""
   found = {}
   for size, devices in ((1, 4), (2, 2), (4, 1)):
-    workdir, name = tmp_path / f"{size}x{devices}", f"o{size}"
+    workdir, name = tmp_path / f"[{size}]* by {devices}", f"o{size}"
+    words = (*EPOCH, "--config.data.placement=host", "--profile") if size == 2 else EPOCH
     variables = {"TFDS_DATA_DIR": str(digits_dir), "JAX_NUM_CPU_DEVICES": str(devices)}
     machines = [HERE] * size
-    team = Together(EPOCH, workdir, tmp_path / name, machines=machines, variables=variables)
+    team = Together(words, workdir, tmp_path / name, machines=machines, variables=variables)
     assert team.codes() == [0] * size, team.said()
     said = team.said()
     assert "on 4 x cpu" in said[0] and not any(said[1:]), said
+    assert len(list((workdir / "plugins").glob("profile/*/*.xplane.pb"))) == (size == 2)
     assert len(list(workdir.glob("events.out.tfevents*"))) == 2  # With how the session ended.
     assert not list(workdir.glob(".*.tmp")) and not (workdir / "meeting.txt").exists()
     found[size] = weights_of(workdir), read_result(workdir)["test"]

@@ -25,8 +25,10 @@ from mnist_mlp.data.quiet import discarded
 from mnist_mlp.errors import Interrupted, RunError, UsageError, UserError
 from mnist_mlp.run import environment
 from mnist_mlp.run.config_json import from_tree
+from mnist_mlp.run.link import LOOPBACK
 from mnist_mlp.run.team import ALONE, GRACE, LinkedTeam, Team, member_of
 from mnist_mlp.run.workdir import Workdir, changes_of_run
+from mnist_mlp.waiting import said_if_slow
 
 # Seconds in which a shared file system shows a new file to other machines.
 _VISIBLE = 20.0
@@ -80,8 +82,10 @@ def join(place: Place | None, config: ConfigDict) -> Iterator[Team]:
   if place is None or place.num_processes == 1:
     yield ALONE
     return
-  address = parse_address(place.coordinator)
-  team = LinkedTeam(address, place.num_processes, place.process_id, place.wait_seconds)
+  address, size = parse_address(place.coordinator), place.num_processes
+  waiting = f"waiting for all {size} processes to meet at {place.coordinator}"
+  with said_if_slow(print, f"{waiting}, at most {place.wait_seconds:g} s"):
+    team = LinkedTeam(address, size, place.process_id, place.wait_seconds)
   try:
     _check_same(team, config)
     _start_jax(team, place)
@@ -128,13 +132,15 @@ def _start_jax(team: LinkedTeam, place: Place) -> None:
   with socket.create_server(("", 0)) as free:
     own = free.getsockname()[1]
   port = team.gather(own)[0]
+  address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
   jax.config.update("jax_enable_preemption_service", False)  # It would take SIGTERM from us.
   jax.distributed.initialize(
-    f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+    address,
     num_processes=team.size,
     process_id=team.process_id,
     initialization_timeout=max(10, round(place.wait_seconds)),
     cluster_detection_method=None if place.by_scheduler else "deactivate",
+    coordinator_bind_address=address if host in LOOPBACK else None,
   )
   with discarded(1):  # Gloo says there that it has connected.
     multihost_utils.sync_global_devices("mnist_mlp")

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 from mnist_mlp.errors import RunError, UsageError
 
+# Names of the interface that no other machine reaches.
+LOOPBACK = {"localhost": socket.AF_INET, "127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 _LONGEST = 2**26  # bytes of a message
 _RETRY = 0.2  # seconds between two attempts to connect
 _HELLO = 5.0  # seconds that whoever connects has to say who it is
@@ -180,20 +182,13 @@ def _reach(address: tuple[str, int], seconds: float) -> socket.socket:
 def gather(meeting: Meeting) -> dict[int, Link]:
   """Waits, as process 0, for the other processes; returns the links to them by process id.
 
-  It listens on the port of the address, on every interface.
+  It listens on the port of the address: on the loopback interface if that is the host, else on all.
 
   Raises:
     UsageError: the port cannot be listened on.
     RunError: somebody did not come.
   """
-  port, size = meeting.address[1], meeting.size
-  try:
-    listener = socket.create_server(("", port))
-  except OSError as error:
-    raise UsageError(
-      f"process 0 cannot listen on port {port} ({error.strerror}); end the other process 0 that "
-      "is there, or give another port"
-    ) from error
+  listener, size = _listen(*meeting.address), meeting.size
   links: dict[int, Link] = {}
   deadline = time.monotonic() + meeting.seconds
   while len(links) < size - 1 and (left := deadline - time.monotonic()) > 0:
@@ -202,15 +197,32 @@ def gather(meeting: Meeting) -> dict[int, Link]:
       _admit(listener.accept()[0], links, meeting)
   missing = ", ".join(str(i) for i in range(1, size) if i not in links)
   if missing:
-    reason = f"process {missing} of 0 to {size - 1} did not come within {meeting.seconds:g} s"
+    reason = (
+      f"process {missing} did not come within {meeting.seconds:g} s; start all {size}, with "
+      f"--process_id=0 to {size - 1}"
+    )
     for link in links.values():
-      _refuse(link, f"{reason}; start all of them", usage=False)
-    raise RunError(f"{reason}; start all of them")
+      _refuse(link, reason, usage=False)
+    raise RunError(reason)
   for link in links.values():
     link.send({"welcome": meeting.own})
   listener.settimeout(None)
   threading.Thread(target=_refuse_others, args=(listener, size), daemon=True).start()
   return links
+
+
+def _listen(host: str, port: int) -> socket.socket:
+  try:
+    if host in LOOPBACK:
+      return socket.create_server((host, port), family=LOOPBACK[host])
+    if socket.has_dualstack_ipv6():
+      return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
+  except OSError as error:
+    raise UsageError(
+      f"process 0 cannot listen on port {port} ({error.strerror}); end the other process 0 that "
+      "is there, or give another port"
+    ) from error
 
 
 def _admit(connection: socket.socket, links: dict[int, Link], meeting: Meeting) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from mnist_mlp.errors import RunError, UserError, printable
 from mnist_mlp.run import link
 from mnist_mlp.run.link import Link, Member
+from mnist_mlp.waiting import said_if_slow
 
 # Seconds in which a process may end by itself, once another one has said why it does.
 GRACE = 5.0
@@ -48,12 +49,17 @@ class Team:
       what: names it: 'last whole checkpoint'.
       advice: how to mend it.
     """
-    values = self.gather(value)
+    with said_if_slow(self._say, f"waiting for the {what} of the other processes"):
+      values = self.gather(value)
     for process_id, other in enumerate(values):
       if other != values[0]:
         raise RunError(
           f"the {what} of process {process_id} is {other}, but {values[0]} of process 0; {advice}"
         )
+
+  def _say(self, line: str) -> None:
+    if self.leads:
+      print(line, flush=True)
 
 
 ALONE = Team()

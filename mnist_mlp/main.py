@@ -90,7 +90,7 @@ def _place(values: flags.FlagValues) -> "distributed.Place | None":
   given = [name for name in names if values[name].present]
   if not given and not values.distributed:
     return None
-  if values.workdir is None:
+  if not values.workdir:
     raise UsageError("--workdir is missing: several processes share a folder, which you must name")
   if not 0 < values.wait_seconds < math.inf:
     raise UsageError(f"--wait_seconds is {values.wait_seconds:g}, but must be above 0")

@@ -1,9 +1,12 @@
 """What is said of flags with which processes cannot come together."""
 
+import re
+
 import pytest
 
+from mnist_mlp import main
 from mnist_mlp.errors import RunError, UsageError
-from mnist_mlp.run import distributed
+from mnist_mlp.run import cli, distributed
 from mnist_mlp.run.team import ALONE, Team, current
 
 
@@ -34,6 +37,26 @@ def test_anything_else_is_refused(address):
 def test_a_place_must_be_one(size, process_id, text):
   with pytest.raises(UsageError, match=text):
     distributed.Place("a:7", size, process_id, 60.0).checked()
+
+
+@pytest.mark.parametrize(
+  "arguments, said",
+  [
+    (["--coordinator=a:7"], "--num_processes is missing, which --coordinator needs"),
+    (["--coordinator=a:7", "--num_processes=2"], "--process_id is missing"),
+    (["--process_id=0"], "--coordinator is missing, which --process_id needs"),
+    (["--coordinator=a:7", "--distributed"], "--coordinator and --distributed exclude each other"),
+    (["--coordinator=a", "--num_processes=2", "--process_id=0"], "must be HOST:PORT"),
+    (["--coordinator=a:7", "--num_processes=2", "--process_id=2"], "must be 0 to 1"),
+    (["--distributed", "--wait_seconds=0"], "--wait_seconds is 0, but must be above 0"),
+    (["--distributed", "--workdir="], "--workdir is missing"),
+  ],
+)
+def test_flags_that_disagree_are_one_sentence(arguments, said):
+  words = ["main.py", "--config=configs/adam.py", "--workdir=w", *arguments]
+  line = cli.parse(main.main, main.define_flags, words, positional=False)
+  with pytest.raises(UsageError, match=re.escape(said)):
+    main.main(line)
 
 
 def test_without_a_cluster_nothing_is_detected(monkeypatch):

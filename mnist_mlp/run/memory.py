@@ -22,11 +22,11 @@ _SHOWN = 8  # entries of a tuple in a message
 
 
 def free_bytes() -> int:
-  """Returns how much memory all devices have left, in bytes; on a CPU, what the system can give.
+  """Returns how much memory this process's devices have left, in bytes; on a CPU, the system.
 
   A container may get less than what the system has.
   """
-  stats = [device.memory_stats() or {} for device in jax.devices()]
+  stats = [device.memory_stats() or {} for device in jax.local_devices()]
   if all("bytes_limit" in one for one in stats):
     return sum(one["bytes_limit"] - one["bytes_in_use"] for one in stats)
   left = cgroup.available()
@@ -35,7 +35,7 @@ def free_bytes() -> int:
 
 def free_bytes_of_each() -> int:
   """Returns how much memory a device has left, in bytes, if all have the same."""
-  return free_bytes() // jax.device_count()
+  return free_bytes() // jax.local_device_count()
 
 
 def least_bytes(config: ConfigDict, spec: DataSpec) -> dict[str, int]:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from mnist_mlp.data import mapped
+
 _SHAPE = (28, 28, 1)  # MNIST's
 _SAMPLE = 500  # images that are looked at
 _LIT = 64  # of 255; a darker pixel is background
@@ -20,7 +22,8 @@ def are_pen_strokes(images: np.ndarray) -> bool:
   """
   if images.shape[1:] != _SHAPE:
     return False
-  lit = images[:: -(-len(images) // _SAMPLE), :, :, 0] >= _LIT
+  sample = mapped.rows(images, np.arange(0, len(images), -(-len(images) // _SAMPLE)))
+  lit = sample[..., 0] >= _LIT
   inside = lit[:, 1:-1, 1:-1]
   amid = inside.any((1, 2)) & (inside.sum((1, 2)) == lit.sum((1, 2)))
   squares = np.lib.stride_tricks.sliding_window_view(lit, (_THICK, _THICK), (1, 2))

@@ -299,9 +299,10 @@ def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
   except RuntimeError:  # JAX was told to use nothing but a GPU.
     processor = jax.local_devices()[0]
   with jax.default_device(processor):
-    bits = streamed.order_bits(np.uint32(seed), np.int32(epoch), num_examples)
+    bits = np.asarray(streamed.order_bits(np.uint32(seed), np.int32(epoch), num_examples))
   # Together with its place, each number occurs once, and the fastest sort will do.
-  keys = np.asarray(bits).astype(np.uint64)
+  keys = bits.astype(np.uint64)
+  del bits  # Memory is scarce if examples are many.
   keys <<= 32
   keys |= np.arange(num_examples, dtype=np.uint32)
   keys.sort()

@@ -5,15 +5,16 @@ import pytest
 
 from mnist_mlp.data import mapped
 from mnist_mlp.data.dataset import pixel_mean_and_std
+from mnist_mlp.data.strokes import are_pen_strokes
 
 
 @pytest.fixture
 def array(tmp_path, monkeypatch):
-  """10,000 images of 1 KiB in a mapped file, which counts as large."""
+  """13,000 images of 784 bytes in a mapped file, which counts as large."""
   monkeypatch.setattr(mapped, "_SMALL", 2**20)
   monkeypatch.setattr(mapped, "_PIECE", 2**18)
   path = tmp_path / "images.npy"
-  np.save(path, np.random.default_rng(0).integers(0, 256, (10_000, 32, 32, 1), np.uint8))
+  np.save(path, np.random.default_rng(0).integers(0, 256, (13_000, 28, 28, 1), np.uint8))
   return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))[100:]
 
 
@@ -29,7 +30,7 @@ def test_rows_are_those_of_the_array(array):
   for own in (array, np.array(array)):
     np.testing.assert_array_equal(mapped.rows(own, indices), array[indices])
   np.testing.assert_array_equal(np.concatenate([*mapped.pieces(array)]), array)
-  assert mapped.rows(array, indices[:, :0]).shape == (7, 0, 32, 32, 1)
+  assert mapped.rows(array, indices[:, :0]).shape == (7, 0, 28, 28, 1)
 
 
 def test_what_was_read_does_not_stay_in_memory(array):
@@ -39,6 +40,7 @@ def test_what_was_read_does_not_stay_in_memory(array):
     lambda: mapped.rows(array, np.arange(len(array))),
     lambda: [piece.sum() for piece in mapped.pieces(array)],
     lambda: pixel_mean_and_std(array),
+    lambda: are_pen_strokes(array),
   ):
     read()
     assert resident() - before < 2**20

@@ -111,8 +111,9 @@ def _paper(gray: np.ndarray) -> np.ndarray:
   around = _continued(small, margins)
   (height, width), size = small.shape, [2 * margin + 1 for margin in margins]
   # ndimage.median_filter gives the same, but takes the medians in the margins, too.
-  windows = np.lib.stride_tricks.sliding_window_view(around, size).reshape(height * width, -1)
-  paper = np.median(windows, axis=1).reshape(height, width)
+  windows = np.array(np.lib.stride_tricks.sliding_window_view(around, size))
+  medians = np.median(windows.reshape(height * width, -1), axis=1, overwrite_input=True)
+  paper = medians.reshape(height, width)
   if min(height, width) == 1:
     return resize(paper, gray.shape, Image.Resampling.BILINEAR)
   larger = Image.fromarray(_continued(paper, [1, 1]))

@@ -1,6 +1,7 @@
 """A run's net, as one of its checkpoints holds it, and committees of several nets."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -48,8 +49,11 @@ class Net:
 
     If the run evaluates averaged weights, the logits are those of the averaged weights.
     """
-    config = FrozenConfigDict(self.config)
-    return np.asarray(steps.predict_logits(self.state, images, config=config))
+    return np.asarray(steps.predict_logits(self.state, images, config=self._frozen))
+
+  @functools.cached_property
+  def _frozen(self) -> FrozenConfigDict:
+    return FrozenConfigDict(self.config)  # takes as long as asking a small net
 
   def probabilities(self, logits: np.ndarray, *, calibrated: bool = True) -> np.ndarray:
     """Returns float64 [N, classes], rows that sum to 1, as the run's loss understands its logits.

@@ -23,9 +23,9 @@ What each module answers:
     origin    what TFDS can prepare a dataset from, found out within seconds
     prepare   preparing with TFDS, once; the only step that needs TensorFlow
     decode    prepared files to arrays
+    npy       files of arrays that may be larger than memory: written in pieces, mapped, checked
     cache     decoded arrays on disk, which later runs only map into memory
-    npy       arrays that may be larger than memory, in files
-    memory    what fits in memory and on the disk
+    memory    what fits in memory
     quiet     TFDS and TensorFlow without their messages
 
 Importing this package imports neither TFDS nor TensorFlow, JAX, Pillow, PyArrow or requests.

@@ -21,8 +21,6 @@ from mnist_mlp.errors import RunError, UsageError, UserError
 from mnist_mlp.paths import expand
 from mnist_mlp.waiting import said_if_slow
 
-_PIECE = 2**20  # pixels that are counted at a time
-
 # What `pictures.plain` and `pictures.shaped` do, for whoever reads dataset.json.
 _SHAPING = "whole picture, bicubic, on the median colour of its edges; transparency on white"
 
@@ -95,9 +93,7 @@ def pixel_mean_and_std(images: np.ndarray) -> tuple[float, float]:
 
   Both are exact to float32. The standard deviation is at least 1e-6, so that one can divide by it.
   """
-  pixels, counts = images.reshape(-1), np.zeros(256, np.int64)
-  for first in range(0, len(pixels), _PIECE):  # np.bincount makes eight bytes of each pixel.
-    counts += np.bincount(pixels[first : first + _PIECE], minlength=256)
+  counts = np.bincount(images.reshape(-1), minlength=256)
   levels = np.arange(256)
   mean = counts @ levels / counts.sum()
   std = np.sqrt(counts @ (levels - mean) ** 2 / counts.sum())

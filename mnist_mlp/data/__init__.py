@@ -23,10 +23,10 @@ What each module answers:
     origin    what TFDS can prepare a dataset from, found out within seconds
     prepare   preparing with TFDS, once; the only step that needs TensorFlow
     decode    prepared files to arrays
+    npy       files of arrays that may be larger than memory: written in pieces, mapped, checked
     cache     decoded arrays on disk, which later runs only map into memory
     mapped    reading from mapped files in bounded memory
     stream    blocks of batches, read by Grain while the device works
-    npy       arrays that may be larger than memory, in files
     memory    what fits in memory and on the disk
     quiet     TFDS and TensorFlow without their messages
 

@@ -64,6 +64,8 @@ def _without_rules(mask: np.ndarray) -> tuple[np.ndarray, int]:
       if inside and _reaches_both_ends(ink, line):
         left &= ~_of_line(ink, line)
         count += 1
+  if not count:
+    return mask, 0
   return _without_crumbs(mask, rest, thickest), count
 
 
@@ -136,6 +138,8 @@ def _tallest(mask: np.ndarray) -> int:
 def _lines(ink: np.ndarray, thickest: float) -> Iterator[_Line]:
   """Yields the nearly horizontal lines from the left edge of a mask to its right edge."""
   height, width = ink.shape
+  if ink.any(0).mean() < _LEAST_COVER:
+    return  # No line can have ink in enough columns.
   ys, xs = np.nonzero(ink)
   from_middle = xs - width / 2
   best, slopes = np.zeros(height), np.zeros(height)
@@ -147,6 +151,8 @@ def _lines(ink: np.ndarray, thickest: float) -> Iterator[_Line]:
     cover = (hit[:-2] | hit[1:-1] | hit[2:]).mean(1)
     slopes[cover > best] = slope
     best = np.maximum(best, cover)
+  if best.max(initial=0) < _LEAST_COVER:
+    return
   lengths = _vertical_runs(ink)
   while best.max(initial=0) >= _LEAST_COVER:
     row = _middle_of_peak(best)

@@ -1,6 +1,7 @@
 """A run's net, as one of its checkpoints holds it, and committees of several nets."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -48,7 +49,11 @@ class Net:
 
     If the run evaluates averaged weights, the logits are those of the averaged weights.
     """
-    return placement.logits_of(self.state, images, FrozenConfigDict(self.config))
+    return placement.logits_of(self.state, images, self._frozen)
+
+  @functools.cached_property
+  def _frozen(self) -> FrozenConfigDict:
+    return FrozenConfigDict(self.config)  # takes as long as asking a small net
 
   def probabilities(self, logits: np.ndarray, *, calibrated: bool = True) -> np.ndarray:
     """Returns float64 [N, classes], rows that sum to 1, as the run's loss understands its logits.

@@ -83,13 +83,6 @@ def test_pixel_statistics_are_float32_numbers(digits_dir):
     assert type(number) is float and number == float(np.float32(number))
 
 
-def test_pixel_statistics_do_not_depend_on_the_pieces(digits_dir, monkeypatch):
-  images = load(digits_dir)[0].train.images
-  whole = dataset.pixel_mean_and_std(images)
-  monkeypatch.setattr(dataset, "_PIECE", 1001)
-  assert dataset.pixel_mean_and_std(images) == whole
-
-
 def test_statistics_of_one_grey_do_not_divide_by_zero():
   mean, std = dataset.pixel_mean_and_std(np.full((2, 3, 3, 1), 7, np.uint8))
   assert mean == 7 and std == float(np.float32(1e-6))

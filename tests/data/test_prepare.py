@@ -1,10 +1,15 @@
 import contextlib
+import os
+import resource
 import threading
 
+import own_files
 import pytest
 from loading import assert_same, listing_of, load, run_python
 from pixels import PixelsOne, PixelsTwo, serve
+from tensorflow_datasets.core import shuffle
 
+from mnist_mlp import cgroup
 from mnist_mlp.errors import RunError
 
 
@@ -47,6 +52,25 @@ print(load({str(tmp_path)!r}).fingerprint)"""
     assert outcome.stdout.count("\n") <= 3, outcome.stdout
     assert outcome.stderr == ""
   assert listing_of(tmp_path) == listing_of(digits_dir)
+
+
+def test_what_memory_cannot_hold_is_sorted_on_disk_into_the_same_order(tmp_path, monkeypatch):
+  """There, TFDS opens more files than a process may by default, while it reads the pictures."""
+  own_files.write_pictures(tmp_path / "mine")
+  in_memory, _ = own_files.load(tmp_path / "mine", tmp_path / "data")
+  buckets, add = set(), shuffle._Bucket.add
+  monkeypatch.setattr(
+    shuffle._Bucket, "add", lambda bucket, *args: (buckets.add(bucket), add(bucket, *args))
+  )
+  monkeypatch.setattr(cgroup, "available", lambda: 20_000)
+  before = resource.getrlimit(resource.RLIMIT_NOFILE)
+  try:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 60, before[1]))
+    on_disk, _ = own_files.load(tmp_path / "mine", tmp_path / "other")
+  finally:
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+  assert len(buckets) > 100
+  assert_same(on_disk, in_memory)
 
 
 def test_an_incomplete_folder_in_the_way_is_an_error(tmp_path):

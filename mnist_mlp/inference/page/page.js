@@ -33,7 +33,9 @@ function ink() {
   sent.clearRect(0, 0, small.width, small.width);
   sent.drawImage(drawing, 0, 0, small.width, small.width);
   const { data } = sent.getImageData(0, 0, small.width, small.width);
-  return data.filter((_, index) => index % 4 === 3);
+  const alpha = new Uint8Array(data.length / 4);
+  for (let index = 0; index < alpha.length; index++) alpha[index] = data[4 * index + 3];
+  return alpha;
 }
 
 async function ask() {

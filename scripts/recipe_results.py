@@ -93,7 +93,8 @@ def changes_to_default(config: ConfigDict) -> dict[str, Any]:
   The seed does not count, nor where the data is.
   """
   default = config_lib.flatten(config_lib.default())
-  apart = ("seed", "data.data_dir", "data.manual_dir", "data.offline", "data.validation_examples")
+  places = ("data_dir", "manual_dir", "offline", "placement", "validation_examples")
+  apart = ("seed", *(f"data.{name}" for name in places))
   changes = {
     name: value
     for name, value in sorted(config_lib.flatten(config).items())

@@ -148,6 +148,9 @@ KNOWN = {
   ("docs/performance_details.md", "Where the time of a step goes"): [
     (f"{RUN} --config.model.dropout=0 --profile", train_and_trace)
   ],
+  ("docs/performance_details.md", "Data on the host"): [
+    ("python scripts/placements.py", ask_for_help)
+  ],
   ("docs/pictures.md", ""): [
     (
       "python -m mnist_mlp.predict --workdir=runs/adam photo.jpg scans/ --json",

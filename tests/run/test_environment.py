@@ -118,9 +118,9 @@ def test_a_checkout_that_is_not_installed_knows_its_version(monkeypatch):
     return real(name)
 
   monkeypatch.setattr(importlib.metadata, "version", version)
-  environment._versions.cache_clear()
+  environment.versions.cache_clear()
   assert environment.describe()["packages"] == {**found, "clu": "unknown"}
-  environment._versions.cache_clear()
+  environment.versions.cache_clear()
 
 
 KEEP = """

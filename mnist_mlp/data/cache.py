@@ -113,9 +113,8 @@ def unfinished(key: str, folder: Path, size: int) -> Iterator[Path]:
     OSError: the folder cannot be made, or there is no room for the arrays.
   """
   shutil.rmtree(place(key, folder), ignore_errors=True)
-  new = (
-    scratch(folder) / f"cache_{secrets.token_hex(4)}"
-  )  # Not everywhere does the lock hold others off.
+  # A name of its own: not everywhere does the lock hold others off.
+  new = scratch(folder) / f"cache_{secrets.token_hex(4)}"
   new.mkdir(parents=True)
   free = memory.free_on_disk(new)
   try:

@@ -40,7 +40,7 @@ runpy.run_module("mnist_mlp.main", run_name="__main__")
 def run(code, *arguments):
   """Runs code in a process of a control group of its own; returns what it printed."""
   with limits.memory_group(MEMORY) as group:
-    done = processes.python(IN_GROUP + code, group, *arguments, timeout=900)
+    done = processes.python(IN_GROUP + code, group, *arguments, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr
   return done.stdout
 

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from mnist_mlp import main
+from mnist_mlp import config, main
 from mnist_mlp.errors import RunError, UsageError
 from mnist_mlp.run import cli, distributed
+from mnist_mlp.run.link import Member
 from mnist_mlp.run.team import ALONE, Team, current
 
 
@@ -91,3 +92,21 @@ def test_what_differs_between_processes_is_said():
   with pytest.raises(RunError, match="the colour of process 1 is b, but a of process 0; paint it"):
     Two().check_same("a", "colour", "paint it")
   Two().check_same("b", "colour", "paint it")
+
+
+@pytest.mark.parametrize(
+  "changed, said",
+  [
+    ({"jax": "0.0.1"}, r"process 1 \(pid 7 on b\) has other versions .* \(jax: \S+ -> 0\.0\.1\)"),
+    ({"python": "3.1"}, r"python: \S+ -> 3\.1"),
+  ],
+)
+def test_other_versions_are_refused_by_name(changed, said):
+  class Two(Team):
+    members = (Member(0, "a", 7), Member(1, "b", 7))
+
+    def gather(self, value):
+      return [value, {**value, "versions": {**value["versions"], **changed}}]
+
+  with pytest.raises(UsageError, match=said):
+    distributed._check_same(Two(), config.default())

@@ -2,15 +2,16 @@
 
     python scripts/placements.py [--only=epoch,memory]
 
-- epoch: seconds an epoch of real runs on MNIST, 784-512-512-10 with Adam, with the data on the
-  device and on the host. The placements take turns; a ratio is the median of the ratios within a
-  turn. The processor time of a run is less disturbed by what else the machine does.
+- epoch: seconds an epoch on MNIST, 784-512-512-10 with Adam, with the data on the device and on
+  the host. The placements take turns; a ratio is the median of the ratios within a turn. The
+  processor time is less disturbed by what else the machine does.
 - memory: the most that a run has resident while it trains on 60,000, 600,000 and 6,000,000 images
   of noise, mapped from files. These need 4.7 GB in --folder.
 
 The data must be prepared (run `mnist_mlp.main` once). Prints tables in Markdown.
 """
 
+import functools
 import json
 import resource
 import statistics
@@ -23,17 +24,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from absl import flags
+from ml_collections import FrozenConfigDict
 
 from mnist_mlp import config, data, train
+from mnist_mlp.core.metrics import TrainMetrics
+from mnist_mlp.core.sharding import create_mesh, replicated
 from mnist_mlp.core.spec import Examples
+from mnist_mlp.core.state import initializer
+from mnist_mlp.core.traced import traced
 from mnist_mlp.run import cli
+from mnist_mlp.run import placement as placements
+from mnist_mlp.run.loop import Timetable
+from mnist_mlp.run.run import check_sizes
 
 BATCHES = (128, 512)
 IMAGES = (60_000, 600_000, 6_000_000)
 PLACEMENTS = ("device", "host")
-EPOCHS = 5  # that are timed, after as many
 STEPS = 2000  # that memory is measured for
 HELD_OUT = 5000
 PIECE = 50_000  # images that are written at once
@@ -43,7 +52,7 @@ def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
   """Defines this script's flags."""
   del arguments
   flags.DEFINE_list("only", ["epoch", "memory"], "parts to run", values)
-  flags.DEFINE_integer("rounds", 5, "turns of each placement", lower_bound=1, flag_values=values)
+  flags.DEFINE_integer("rounds", 9, "turns of each placement", lower_bound=1, flag_values=values)
   flags.DEFINE_string("folder", tempfile.gettempdir(), "for files of images", values)
 
 
@@ -55,18 +64,51 @@ def config_of(placement: str, batch_size: int) -> Any:
   return c
 
 
-def timed_run(placement: str, batch_size: int) -> dict[str, float]:
-  """Returns seconds, and seconds of the processor, of an epoch of a run."""
-  c, moments = config_of(placement, batch_size), []
-  c.num_epochs, c.eval_every_epochs = 2.0 * EPOCHS, float(EPOCHS)
+class Epochs:
+  """Epochs of a run, one at a time, dispatched as the loop of a run does."""
 
-  def note(_):
-    moments.append((time.perf_counter(), _processor_seconds()))
+  def __init__(self, placement: str, batch_size: int, dataset: data.Dataset):
+    """Trains two epochs, which compile, and fill what is read in advance."""
+    c = config_of(placement, batch_size)
+    timetable = Timetable.of(c, check_sizes(c, dataset))
+    initialize = initializer(c, dataset.spec())
 
-  with tempfile.TemporaryDirectory() as folder:
-    train.train_and_evaluate(c, folder, on_evaluation=note)
-  wall, processor = (after - before for before, after in zip(*moments, strict=True))
-  return {"seconds": wall / EPOCHS, "processor": processor / EPOCHS}
+    @functools.partial(jax.jit, out_shardings=replicated())
+    def place(values, *splits):
+      return (initialize(values), TrainMetrics.empty()), *splits
+
+    splits = () if placement == "host" else (dataset.train,)
+    self._timetable = (
+      placements.in_blocks(timetable, c, dataset) if placement == "host" else timetable
+    )
+    self._carry, *placed = place(traced(c), *splits)
+    static = FrozenConfigDict(c)
+    self._examples = placements.of_run(static, dataset, self._timetable, [*placed, None][:2])
+    self._step = 0
+    for _ in range(2):
+      self.time()
+
+  def time(self) -> dict[str, float]:
+    """Trains an epoch; returns its seconds, and those of the processor."""
+    before, per_epoch = (time.perf_counter(), _processor_seconds()), self._timetable.steps_per_epoch
+    end = self._step + per_epoch
+    while self._step < end:
+      length = self._timetable.next_chunk(self._step, per_epoch)
+      self._carry = self._examples.train_chunk(*self._carry, self._step, length)
+      self._step += length.num_steps
+    jax.block_until_ready(self._carry)
+    return {
+      "seconds": time.perf_counter() - before[0],
+      "processor": _processor_seconds() - before[1],
+    }
+
+
+def timed(batch_size: int, rounds: int) -> list[dict[str, dict[str, float]]]:
+  """Returns the times of an epoch with each placement, for each turn."""
+  dataset = data.load(config_of("auto", batch_size).data, report=lambda line: None)
+  with jax.set_mesh(create_mesh()):
+    epochs = {placement: Epochs(placement, batch_size, dataset) for placement in PLACEMENTS}
+    return [{placement: each.time() for placement, each in epochs.items()} for _ in range(rounds)]
 
 
 def _processor_seconds() -> float:
@@ -140,7 +182,7 @@ def write_noise(folder: Path, count: int) -> tuple[Path, Path]:
   return paths
 
 
-def process(*arguments: Any) -> dict[str, float]:
+def process(*arguments: Any) -> Any:
   """Runs a function of this script in a process of its own; returns what it found."""
   words = [sys.executable, __file__, "measure", *map(str, arguments)]
   done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
@@ -153,7 +195,7 @@ def epoch_part(rounds: int) -> None:
     "| batch size | device, s | host, s | ratio | ratio of processor time |\n|---|---|---|---|---|"
   )
   for size in BATCHES:
-    turns = [{p: process("timed_run", p, size) for p in PLACEMENTS} for _ in range(rounds)]
+    turns = process("timed", size, rounds)
     ratios = {
       unit: statistics.median(turn["host"][unit] / turn["device"][unit] for turn in turns)
       for unit in ("seconds", "processor")
@@ -189,8 +231,8 @@ def main(line: cli.CommandLine) -> None:
 
 def measure(name: str, *arguments: str) -> None:
   """Prints what one of the functions finds, as JSON."""
-  if name == "timed_run":
-    found = timed_run(arguments[0], int(arguments[1]))
+  if name == "timed":
+    found = timed(*map(int, arguments))
   else:
     found = memory_run(arguments[0], *map(Path, arguments[1:]))
   print(json.dumps(found))

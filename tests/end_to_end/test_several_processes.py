@@ -8,7 +8,8 @@ import processes
 import pytest
 from lost_runs import is_one_sentence, same
 from together import HERE, Together, free_port
-from training_runs import LONG, read_result, wait_for_rows
+from training_runs import LONG as A_LONG_RUN
+from training_runs import read_result, wait_for_rows
 
 from mnist_mlp.run import trained
 
@@ -27,6 +28,7 @@ EPOCH = (
   "--config.num_epochs=1",
 )
 TOLERANCE = 1e-5
+LONG = (*A_LONG_RUN, "--config.num_epochs=20")
 
 
 def weights_of(workdir):

@@ -9,8 +9,10 @@ import pytest
 from chances import rounds
 from lost_runs import is_one_sentence, same
 from together import HERE, Together, cut, two_machines
-from training_runs import LONG, wait_for_rows
+from training_runs import LONG as A_LONG_RUN
+from training_runs import wait_for_rows
 
+LONG = (*A_LONG_RUN, "--config.num_epochs=20")
 KILLS = 10  # of each round
 AT_MOST = 30  # seconds until the other process ends
 

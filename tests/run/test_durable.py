@@ -67,3 +67,16 @@ def test_a_tree_is_flushed_with_all_that_it_holds(tmp_path, monkeypatch):
   )
   durable.sync_tree(tmp_path / "a")
   assert set(asked) == {str(tmp_path), *map(str, tmp_path.rglob("*"))}
+
+
+def test_a_folder_gets_its_name_when_all_that_it_holds_is_flushed(monkeypatch, tmp_path):
+  """Else a loss of power could leave a checkpoint of nothing but a name."""
+  folder, flushed = tmp_path / "40", []
+  (folder / "state").mkdir(parents=True)
+  for i in range(20):
+    (folder / "state" / str(i)).write_bytes(b"x")
+  monkeypatch.setattr(
+    os, "fsync", lambda number: flushed.append(os.readlink(f"/proc/self/fd/{number}"))
+  )
+  durable.sync_tree(folder)
+  assert len(flushed) == 23 and flushed[-1] == str(tmp_path)

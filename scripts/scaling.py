@@ -168,7 +168,7 @@ def processes_table(found: dict[str, Any]) -> str:
     lines.append(f"| {size} | {shown[0]} | {shown[1]} | {ratio:.2f} | {sent:.2f} |")
   e, turns = found["environment"], len(seconds[ALONE])
   return "\n".join(lines) + (
-    f"\n\nMedian and range of {turns} turns; {e['cpu_cores'] * 2} cores of {e['processor']}; jax "
+    f"\n\nMedian and range; turns: {turns}; {e['cpu_cores'] * 2} cores of {e['processor']}; jax "
     f"{e['packages']['jax']}. Adding up {found['weights']:,} gradients over the two processes "
     f"takes {1000 * found['exchange_seconds']:.2f} ms by itself (median of 200)."
   )

@@ -7,7 +7,8 @@ workdir       the folder of a run
 history       the rows of metrics.jsonl
 resuming      where a start goes on; trained: what a run has come to, read only
 origin        the run that another one starts from
-checkpoint    Orbax; digests: whether one is whole; literal: folders of odd names
+checkpoint    Orbax; checkpoint_files: what it leaves; digests: whether one is whole;
+              literal: folders of odd names
 durable       files that outlive a loss of power
 reporting     what a run reports; tensorboard, hparams, figures, curves, calibration: how
 views         evaluations of runs as frames and curves, for notebooks

@@ -8,7 +8,6 @@ A checkpoint is flushed to the disk before the next one is begun, so before olde
 """
 
 import contextlib
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,15 +19,13 @@ import numpy as np
 from etils import epy
 
 from mnist_mlp.errors import RunError, UserError
-from mnist_mlp.run import digests, durable
+from mnist_mlp.run import checkpoint_files, digests, durable
 from mnist_mlp.run.literal import plain_name
 from mnist_mlp.run.team import ALONE, Team
 
 with epy.lazy_imports():  # A new run needs Orbax only once its device computes already.
   import orbax.checkpoint as ocp
   from orbax.checkpoint import checkpoint_managers
-
-_METRIC = "validation_accuracy"
 
 
 class Checkpoints:
@@ -51,6 +48,7 @@ class Checkpoints:
     self._resources = contextlib.ExitStack()  # of the manager
     self._settler = ThreadPoolExecutor(max_workers=1)
     self._settling: Future | None = None  # the end of the last save, and what comes after it
+    self._last_saved: Any = None  # its step, and the shapes and dtypes of its arrays
     self._read_back = False  # whether a checkpoint of this process was read back
     if team.leads:
       self._put_in_order()
@@ -67,7 +65,7 @@ class Checkpoints:
       [
         checkpoint_managers.LatestN(2),
         checkpoint_managers.BestN(
-          get_metric_fn=_accuracy, n=1, keep_checkpoints_without_metrics=False
+          get_metric_fn=checkpoint_files.accuracy, n=1, keep_checkpoints_without_metrics=False
         ),
       ]
     )
@@ -75,7 +73,7 @@ class Checkpoints:
       self._resources.enter_context(plain_name(self.folder)),
       options=ocp.CheckpointManagerOptions(
         preservation_policy=policies,
-        best_fn=_accuracy,
+        best_fn=checkpoint_files.accuracy,
         cleanup_tmp_directories=True,
         enable_async_checkpointing=True,
         # Asynchronously, Orbax waits five minutes for a folder that cannot be made.
@@ -120,10 +118,11 @@ class Checkpoints:
         args=ocp.args.Composite(
           state=ocp.args.StandardSave(tree), about=ocp.args.JsonSave(digests.sealed(about, tree))
         ),
-        metrics={_METRIC: accuracy},
+        metrics={checkpoint_files.METRIC: accuracy},
       )
     shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
     self._settling = self._settler.submit(self._settle, step, shapes)
+    self._last_saved = step, shapes
 
   def wait(self) -> None:
     """Returns when all saves are flushed to the disk; raises a RunError if one failed."""
@@ -134,18 +133,27 @@ class Checkpoints:
           settling.result()
         finally:  # Orbax raises an error anew until its caller's own thread has seen it.
           self._opened.wait_until_finished()
+        if not self._read_back:
+          self._check_readable(*self._last_saved)
 
   def _settle(self, step: int, template: Any) -> None:
-    """Waits for a save, flushes it, and reads it back if it is the first one of this process."""
+    """Waits for a save, flushes it, and reads it back if it is the first one of this process.
+
+    Processes of a team read it in `wait`: Orbax lets devices wait for each other then, which must
+    come in the same order as what else the processes compute.
+    """
     self._opened.wait_until_finished()
     if self._team.leads:
       durable.sync_tree(self.folder / str(step))
-    if not self._read_back:  # What cannot be read is to be noticed now, not at the end.
-      try:
-        self.restore(step, template)
-      except RunError as error:
-        raise RunError(f"what was just saved cannot be read back: {error}") from error
-      self._read_back = True
+    if not self._read_back and self._team.size == 1:
+      self._check_readable(step, template)
+
+  def _check_readable(self, step: int, template: Any) -> None:
+    try:  # What cannot be read is to be noticed now, not at the end.
+      self.restore(step, template)
+    except RunError as error:
+      raise RunError(f"what was just saved cannot be read back: {error}") from error
+    self._read_back = True
 
   @contextlib.contextmanager
   def _saving(self) -> Iterator[None]:
@@ -168,7 +176,7 @@ class Checkpoints:
     """Returns step and accuracy of the best validation, the latest of equals; None without one."""
     self.wait()
     step = self._manager.best_step()
-    accuracy = -math.inf if step is None else _accuracy(self._manager.metrics(step))
+    accuracy = -math.inf if step is None else checkpoint_files.accuracy(self._manager.metrics(step))
     return None if accuracy == -math.inf else {"step": step, "accuracy": accuracy}
 
   def diverged(self, step: int) -> RunError:
@@ -241,7 +249,7 @@ class Checkpoints:
     except OSError as error:
       raise RunError(f"cannot make the folder {self.folder}: {error.strerror}") from error
     paths = [path for path in self.folder.iterdir() if path.name.isdigit()]
-    incomplete = [path for path in paths if not _is_complete(path)]
+    incomplete = [path for path in paths if not checkpoint_files.is_complete(path)]
     if incomplete and incomplete == paths:
       raise self._none_whole()
     for path in incomplete:
@@ -279,9 +287,9 @@ def read(folder: Path, template: Any, *, best: bool = False) -> tuple[int, Any]:
 def _find(folder: Path, best: bool) -> int:
   """Returns the last step, or the best one; raises a RunError if there is none."""
   found = {
-    int(path.name): _accuracy(metrics)
+    int(path.name): checkpoint_files.accuracy(metrics)
     for path in folder.glob("[0-9]*")
-    if path.name.isdigit() and (metrics := _metrics(path))
+    if path.name.isdigit() and (metrics := checkpoint_files.metrics(path))
   }
   if best:
     found = {step: accuracy for step, accuracy in found.items() if accuracy > -math.inf}
@@ -322,26 +330,3 @@ def _reason(error: Exception) -> str:
   text = f"{type(error).__name__}: {error}".partition(" [tensorstore_spec")[0]
   text = " ".join(text.split())
   return text if len(text) < 250 else f"{text[:80]} ... {text[-160:]}"
-
-
-def _is_complete(path: Path) -> bool:
-  """Returns whether a checkpoint has its parts, and no JSON at which Orbax's manager would fail."""
-  if not ((path / "state").is_dir() and _metrics(path)):
-    return False
-  try:
-    return isinstance(json.loads((path / "_CHECKPOINT_METADATA").read_text("utf-8")), dict)
-  except (OSError, ValueError):
-    return True  # The manager does without.
-
-
-def _metrics(path: Path) -> dict[str, float] | None:
-  """Returns what was measured at a checkpoint; None if it is not complete."""
-  try:
-    metrics = json.loads((path / "metrics" / "metrics").read_text("utf-8"))
-    return metrics if _METRIC in metrics else None
-  except (OSError, ValueError, TypeError):
-    return None
-
-
-def _accuracy(metrics: Mapping[str, float] | None) -> float:
-  return (metrics or {}).get(_METRIC, -math.inf)

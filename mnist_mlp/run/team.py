@@ -6,6 +6,7 @@ Process 0 leads: it alone prints, and writes the files of the workdir, which all
 import contextlib
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -129,10 +130,12 @@ class LinkedTeam(Team):
       time.sleep(GRACE)
     if lost.closing:
       return
+    sys.setswitchinterval(1e-6)  # JAX notices as well, and would abort: no other thread keeps us.
     text = f"error: {printable(_reason(lost))}\n".encode(errors="backslashreplace")
     with contextlib.suppress(OSError):
       os.write(2, text)
-    self.leave(_reason(lost))
+    if self.leads:
+      self.leave(_reason(lost))
     os._exit(RunError.exit_code)
 
   def leave(self, reason: str) -> None:

@@ -76,8 +76,11 @@ def test_a_run_comes_to_the_same_end(
     said = team.said()[1 - lost]
     if codes == [0, 0] or codes[1 - lost] == 0:  # The other one had come to its end.
       continue
-    assert codes[lost] == -signal.SIGKILL and codes[1 - lost] == 1, said
-    assert is_one_sentence(said) and f"process {lost} (pid " in said and "is gone" in said, said
+    # JAX notices process 0's end as well, and may abort in the moment after the sentence.
+    ends = (1,) if lost else (1, -signal.SIGABRT)
+    assert codes[lost] == -signal.SIGKILL and codes[1 - lost] in ends, said
+    assert f"error: process {lost} (pid " in said and "is gone" in said, said
+    assert is_one_sentence(said) or codes[1 - lost] == -signal.SIGABRT, said
   team = Together(LONG, workdir, tmp_path / "last", **options)
   assert team.codes() == [0, 0], team.said()
   assert same(workdir, finished)

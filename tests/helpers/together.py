@@ -42,13 +42,12 @@ def two_machines():
   hosts = [f"node-{name}" for name in "ab"]
   addresses = [f"10.77.0.{i + 1}" for i in range(2)]
   cable = [f"mm{i}-{number}" for i in range(2)]
-  made = not _NAMES.exists()
   with contextlib.ExitStack() as stack:
     for space in spaces:
       _ip("netns", "add", space)
       stack.callback(_ip, "netns", "del", space)
       (_NAMES / space).mkdir(parents=True)
-      stack.callback(shutil.rmtree, _NAMES if made else _NAMES / space, ignore_errors=True)
+      stack.callback(_remove_names, space)
       names = [f"{address} {host}" for address, host in zip(addresses, hosts, strict=True)]
       (_NAMES / space / "hosts").write_text("\n".join(["127.0.0.1 localhost", *names, ""]))
     _ip("link", "add", cable[0], "type", "veth", "peer", "name", cable[1])
@@ -64,6 +63,12 @@ def two_machines():
       Machine(host, (*_inside(space), "unshare", "--uts", "sh", "-c", _NAMED, host), space)
       for host, space in zip(hosts, spaces, strict=True)
     ]
+
+
+def _remove_names(space):
+  shutil.rmtree(_NAMES / space)
+  with contextlib.suppress(OSError):  # Another pair may be there.
+    _NAMES.rmdir()
 
 
 _NAMED = 'hostname "$0"; exec "$@"'  # gives the machine its name, and becomes the command

@@ -51,7 +51,7 @@ def wait_for(path, team):
     time.sleep(0.02)
 
 
-@rounds(slow=1, all_of_them=10)
+@rounds(slow=0, all_of_them=10)
 def test_a_run_comes_to_the_same_end(
   number, machines, undisturbed, digits_dir, tmp_path, chance, count
 ):
@@ -80,7 +80,7 @@ def test_a_run_comes_to_the_same_end(
     ends = (1,) if lost else (1, -signal.SIGABRT)
     assert codes[lost] == -signal.SIGKILL and codes[1 - lost] in ends, said
     assert f"error: process {lost} (pid " in said and "is gone" in said, said
-    assert is_one_sentence(said) or codes[1 - lost] == -signal.SIGABRT, said
+    assert is_one_sentence(said) or not lost, said  # JAX may print its own lines around it.
   team = Together(LONG, workdir, tmp_path / "last", **options)
   assert team.codes() == [0, 0], team.said()
   assert same(workdir, finished)

@@ -5,7 +5,8 @@ same step on the same batches, to the same bits.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,10 +38,19 @@ def train_chunk(
   """
   if state.scanned:
     return scan_steps(state, metrics, block, config=config, num_steps=num_steps)
+  take = functools.partial(take_step, config=config)
+  return one_by_one(take, (state, metrics), block, num_steps)
+
+
+def one_by_one(take_step: Callable, carry: Any, block: tuple[Examples, int], num_steps: int) -> Any:
+  """Dispatches steps one after the other. The `carry` is (state, metrics).
+
+  `take_step` takes the carry, batches and the index of one, like the function below.
+  """
   batches, first = block
   for index in range(first, first + num_steps):
-    state, metrics = take_step(state, metrics, batches, index, config=config)
-  return state, metrics
+    carry = take_step(*carry, batches, index)
+  return carry
 
 
 @functools.partial(jax.jit, static_argnames=("config", "num_steps"), donate_argnames=("state",))

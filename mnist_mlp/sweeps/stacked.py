@@ -181,10 +181,8 @@ def train_streamed_chunk(
   """Does for every member what `streamed.train_chunk` does for a lone run."""
   if state.scanned:
     return _scan_streamed(state, metrics, block, config=config, num_steps=num_steps)
-  batches, first = block
-  for index in range(first, first + num_steps):
-    state, metrics = _streamed_step(state, metrics, batches, index, config=config)
-  return state, metrics
+  take = functools.partial(_streamed_step, config=config)
+  return streamed.one_by_one(take, (state, metrics), block, num_steps)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "num_steps"), donate_argnames=("state",))

@@ -165,6 +165,26 @@ sys.exit(2)
   assert (done.returncode, done.stdout, done.stderr) == (2, "still here\n", "")
 
 
+def test_ctrl_c_while_an_error_is_said_adds_no_other():
+  code = """
+from mnist_mlp.errors import UserError
+from mnist_mlp.run import cli
+def fails(line):
+  raise UserError("what is wrong")
+class Interrupted:
+  def write(self, text, kill=os.kill):
+    os.write(2, text.encode())
+    sys.stderr = sys.__stderr__
+    kill(os.getpid(), signal.SIGINT)
+  def flush(self):
+    pass
+sys.stderr = Interrupted()
+cli.run(fails, lambda values, arguments: None, argv=["fails"])
+"""
+  done = processes.python(IMPORTING.format(code))
+  assert (done.returncode, done.stderr) == (130, "error: what is wronginterrupted\n")
+
+
 @pytest.mark.slow
 def test_ctrl_c_within_an_import_is_raised_after_it(tmp_path):
   """Modules written in C take a KeyboardInterrupt for an error of their own."""

@@ -129,7 +129,8 @@ def run(
   if sys.unraisablehook is sys.__unraisablehook__:  # A notebook has its own.
     sys.unraisablehook = show_unraisable
   flags.FLAGS.mark_as_parsed()  # Libraries read theirs, which keep their defaults.
-  with startup.interruptible(), user_errors():
+  # In this order, a Ctrl-C while an error is being said does not add another one.
+  with user_errors(), startup.interruptible():
     main(parse(main, define_flags, sys.argv if argv is None else argv, positional))
   # What is left ends with the process. A last search for garbage among it would take half a second.
   gc.freeze()

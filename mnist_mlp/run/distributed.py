@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from mnist_mlp.core.sharding import create_mesh, on_every_device, split_over_devices
 from mnist_mlp.data.quiet import discarded
 from mnist_mlp.errors import Interrupted, RunError, UsageError, UserError
 from mnist_mlp.run import environment
@@ -143,7 +145,15 @@ def _start_jax(team: LinkedTeam, place: Place) -> None:
     coordinator_bind_address=address if host in LOOPBACK else None,
   )
   with discarded(1):  # Gloo says there that it has connected.
-    multihost_utils.sync_global_devices("mnist_mlp")
+    _connect_devices()
+
+
+def _connect_devices() -> None:
+  """Makes the devices exchange a number: in the groups of Orbax's programs, and in those of ours."""
+  multihost_utils.sync_global_devices("mnist_mlp")
+  with jax.set_mesh(create_mesh()):
+    ones = jax.jit(lambda: split_over_devices(jnp.ones(jax.device_count())))()
+    jax.block_until_ready(jax.jit(lambda values: on_every_device(values.sum()))(ones))
 
 
 def detected(wait_seconds: float) -> Place:

@@ -18,14 +18,14 @@ def test_noise_is_a_dataset_whose_last_examples_are_held_out(tmp_path, monkeypat
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_images(tmp_path, monkeypatch, optimized):
-  """Of 160,000 images, which are streamed, 125 MB would be in memory if they were not let go of."""
+  """Of 600,000 images, 470 MB would be in memory if what is streamed were not let go of."""
   found = {}
-  for count in (20_000, 180_000):
+  for count in (20_000, 620_000):
     folder = tmp_path / str(count)
     folder.mkdir()
     paths = placements.write_noise(folder, count)
     found[count] = placements.process("memory_run", "host", *paths)
   for name in ("RssAnon", "RssFile", "VmRSS"):
-    assert found[180_000][name] - found[20_000][name] < 60, name
+    assert found[620_000][name] - found[20_000][name] < 200, name
   on_device = placements.process("memory_run", "device", *paths)
-  assert on_device["VmRSS"] - found[180_000]["VmRSS"] > 120, "nothing was measured"
+  assert on_device["VmRSS"] - found[620_000]["VmRSS"] > 300, "nothing was measured"

@@ -28,6 +28,7 @@ from mnist_mlp.errors import Interrupted, RunError, UsageError, UserError
 from mnist_mlp.run import environment
 from mnist_mlp.run.config_json import from_tree
 from mnist_mlp.run.link import LOOPBACK
+from mnist_mlp.run.relay import relay
 from mnist_mlp.run.team import ALONE, GRACE, LinkedTeam, Team, member_of
 from mnist_mlp.run.workdir import Workdir, changes_of_run
 from mnist_mlp.waiting import said_if_slow
@@ -129,11 +130,13 @@ def _check_same(team: LinkedTeam, config: ConfigDict) -> None:
 
 
 def _start_jax(team: LinkedTeam, place: Place) -> None:
-  """Connects JAX's own runtime, on a free port of process 0."""
+  """Connects JAX's own runtime, on a free port of process 0; the others go there by a relay."""
   host, _ = parse_address(place.coordinator)
   with socket.create_server(("", 0)) as free:
     own = free.getsockname()[1]
   port = team.gather(own)[0]
+  if not team.leads:
+    host, port = "127.0.0.1", relay((host, port))
   address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
   jax.config.update("jax_enable_preemption_service", False)  # It would take SIGTERM from us.
   jax.distributed.initialize(
@@ -149,7 +152,7 @@ def _start_jax(team: LinkedTeam, place: Place) -> None:
 
 
 def _connect_devices() -> None:
-  """Makes the devices exchange a number: in the groups of Orbax's programs, and in those of ours."""
+  """Makes the devices exchange a number, in the groups in which Orbax and the step do."""
   multihost_utils.sync_global_devices("mnist_mlp")
   with jax.set_mesh(create_mesh()):
     ones = jax.jit(lambda: split_over_devices(jnp.ones(jax.device_count())))()

@@ -6,7 +6,6 @@ Process 0 leads: it alone prints, and writes the files of the workdir, which all
 import contextlib
 import os
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -130,7 +129,6 @@ class LinkedTeam(Team):
       time.sleep(GRACE)
     if lost.closing:
       return
-    sys.setswitchinterval(1e-6)  # JAX notices as well, and would abort: no other thread keeps us.
     text = f"error: {printable(_reason(lost))}\n".encode(errors="backslashreplace")
     with contextlib.suppress(OSError):
       os.write(2, text)
@@ -141,7 +139,7 @@ class LinkedTeam(Team):
   def leave(self, reason: str) -> None:
     """Tells the others that this process ends, and why.
 
-    Process 0 then waits until they have ended. JAX would abort them if it were gone first.
+    Process 0 then waits until they have ended, so that each can say why.
     """
     for one in self._links.values():
       one.leave(reason)

@@ -9,7 +9,7 @@ from mnist_mlp.run.relay import relay
 
 @pytest.fixture
 def ends():
-  """A connection through a relay: what connected, what it leads to, and who listens there."""
+  """The two ends of a connection through a relay: the one that connected, and the far one."""
   with socket.create_server(("127.0.0.1", 0)) as far_away:
     port = relay(far_away.getsockname())
     with socket.create_connection(("127.0.0.1", port), timeout=10) as near:

@@ -94,11 +94,9 @@ def join(place: Place | None, config: ConfigDict) -> Iterator[Team]:
     _start_jax(team, place)
     with member_of(team):
       yield team
-    team.finish()
-    jax.distributed.shutdown()
+    _finish(team)
   except Interrupted:  # All are, and have saved.
-    team.finish()
-    jax.distributed.shutdown()
+    _finish(team)
     raise
   except BaseException as error:
     if isinstance(error, Exception) and not isinstance(error, UserError):
@@ -106,6 +104,13 @@ def join(place: Place | None, config: ConfigDict) -> Iterator[Team]:
     team.leave(team.ended_by(error))
     atexit.register(_end, getattr(error, "exit_code", 1))
     raise
+
+
+def _finish(team: LinkedTeam) -> None:
+  """Returns once all processes have called it; from then on each may end."""
+  team.gather("finish")
+  jax.distributed.shutdown()  # All wait for all, so a loss is still noticed.
+  team.part()
 
 
 def _end(code: int) -> None:

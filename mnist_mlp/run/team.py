@@ -147,12 +147,11 @@ class LinkedTeam(Team):
     for one in self._links.values() if self.leads else ():
       one.hung_up.wait(max(0.0, deadline - time.monotonic()))
 
-  def finish(self) -> None:
-    """Returns once all processes have called it; from then on each may end."""
-    self.gather("finish")
+  def part(self) -> None:
+    """From its return on, which is when all processes have called it, each may end."""
     for one in self._links.values():
       one.closing = True
-    self.gather("finished")  # Nobody ends before all expect it.
+    self.gather("parted")  # Nobody ends before all expect it.
 
   def ended_by(self, error: BaseException) -> str:
     """Returns what the others are told of the error that ends this process."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import numpy as np
 import processes
@@ -172,6 +173,29 @@ def test_an_error_of_one_process_ends_all(digits_dir, tmp_path):
   assert [one.wait(100) for one in started] == [1, 2]
   said = (tmp_path / "output-0").read_text()
   assert "process 1 (pid " in said and "is not a folder" in said and is_one_sentence(said), said
+
+
+@pytest.mark.parametrize("dying", [0, 1])
+def test_a_death_at_the_very_end_is_noticed(dying, digits_dir, tmp_path):
+  """JAX's runtime would wait a minute and a half for it, and abort."""
+  workdir, address = tmp_path / "run", f"localhost:{free_port()}"
+  variables = {"TFDS_DATA_DIR": str(digits_dir), "PYTHONPATH": os.pathsep.join(sys.path)}
+  outputs = [tmp_path / f"output-{i}" for i in range(2)]
+  started = [
+    processes.start(
+      *(*EPOCH, f"--workdir={workdir}", f"--coordinator={address}"),
+      *("--num_processes=2", f"--process_id={i}"),
+      output=output,
+      module="dies_at_the_end" if i == dying else "mnist_mlp.main",
+      variables=variables,
+    )
+    for i, output in enumerate(outputs)
+  ]
+  assert started[dying].wait(100) == -signal.SIGKILL
+  assert started[1 - dying].wait(20) == 1
+  said = outputs[1 - dying].read_text()
+  assert f"process {dying} (pid " in said and "is gone" in said and is_one_sentence(said), said
+  assert read_result(workdir)["steps"] == 35
 
 
 def test_the_variables_of_slurm_are_enough(digits_dir, tmp_path):

@@ -7,12 +7,17 @@ another process holds.
 import contextlib
 import multiprocessing
 import os
+import signal
+import sys
 import threading
+from collections.abc import Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 
 import jax
 
-from mnist_mlp.errors import HeldError, RunError, UsageError
+from mnist_mlp.errors import HeldError, Interrupted, RunError, UsageError
 from mnist_mlp.run import cli, environment
 from mnist_mlp.run.console import Console
 from mnist_mlp.sweeps.member import UNFINISHED
@@ -57,9 +62,10 @@ class ProcessesEngine(contextlib.nullcontext):
 def _run_workers(plan: Plan, count: int) -> None:
   context = multiprocessing.get_context("spawn")
   workers = [context.Process(target=_work, args=(i, plan)) for i in range(count)]
-  with environment.StopSignals() as signals:
-    for worker in workers:
-      worker.start()
+  with environment.StopSignals() as signals, _ended(workers):
+    with _sigint_blocked():
+      for worker in workers:
+        worker.start()
     forwarded = False
     while running := [worker for worker in workers if worker.is_alive()]:
       wait([worker.sentinel for worker in running], timeout=0.2)
@@ -75,6 +81,31 @@ def _run_workers(plan: Plan, count: int) -> None:
       f"{len(failed)} of {count} processes ended with exit code {failed[0]}; what they saved is "
       "kept, and the same command goes on with it"
     )
+
+
+@contextlib.contextmanager
+def _ended(workers: Sequence[BaseProcess]) -> Iterator[None]:
+  """Kills those that still run when the block is left, as by a second Ctrl-C."""
+  try:
+    yield
+  finally:
+    for worker in workers:
+      if worker.is_alive():
+        worker.kill()
+
+
+@contextlib.contextmanager
+def _sigint_blocked() -> Iterator[None]:
+  """Blocks SIGINT, also for ever in the processes that are started within the block.
+
+  A terminal sends it to every process. This one alone heeds it, and passes it on as SIGTERM.
+  """
+  resource_tracker.ensure_running()  # It unblocks SIGINT, and else starts with the first.
+  previous = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+  try:
+    yield
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 def _check_reached(population: Population, share: float) -> None:
@@ -97,9 +128,12 @@ def _work(number: int, plan: Plan) -> None:
   threading.Thread(target=_end_with_parent, daemon=True).start()
   with cli.user_errors():
     sweep = plan.open(Console(quiet=True))
-    for index in range(len(plan.populations)):
-      with contextlib.suppress(HeldError):
-        plan.train(sweep, index, Console())
+    try:
+      for index in range(len(plan.populations)):
+        with contextlib.suppress(HeldError):
+          plan.train(sweep, index, Console())
+    except Interrupted as error:
+      sys.exit(error.exit_code)  # Whoever started it says so.
 
 
 def _use_one_core(number: int) -> None:

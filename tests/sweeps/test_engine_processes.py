@@ -82,8 +82,55 @@ def test_ctrl_c_in_a_terminal_saves_what_the_processes_did(sweep_path, tmp_path,
     processes.wait_for(lambda: output.read_text().count("step 48000/") == 2, process, output)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(60) == 130
-  assert "Traceback" not in output.read_text()
+  assert is_said_once(output.read_text())
   assert len(list(own.glob("populations/*/checkpoints/[0-9]*"))) >= 2
+
+
+def workers_of(process):
+  children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+  found = [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+  assert len(found) == 2
+  return found
+
+
+def is_said_once(text):
+  return text.count("interrupted") == 1 and "Traceback" not in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.2, 1.0, 2.0, 3.0])
+def test_ctrl_c_while_processes_start_is_said_once(seconds, sweep_path, tmp_path, digits_dir):
+  """They import for some seconds, and there every interrupt is a traceback."""
+  arguments = (ENGINE, "--points=0:2", "--config.num_epochs=100000")
+  with sweeping.running(sweep_path, tmp_path, digits_dir, *arguments, start_new_session=True) as (
+    process,
+    output,
+  ):
+    processes.wait_for(lambda: "in 2 processes" in output.read_text(), process, output)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130
+  assert is_said_once(output.read_text())
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_the_processes_at_once(sweep_path, tmp_path, digits_dir):
+  arguments = (ENGINE, "--points=0:2", "--config.num_epochs=100000")
+  with sweeping.running(sweep_path, tmp_path, digits_dir, *arguments, start_new_session=True) as (
+    process,
+    output,
+  ):
+    processes.wait_for(lambda: "step" in output.read_text(), process, output)
+    workers = workers_of(process)
+    for worker in workers:
+      os.kill(worker, signal.SIGSTOP)  # So the first Ctrl-C does not end them.
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(2)
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(20) == 130
+  assert is_said_once(output.read_text())
+  assert not any(map(_alive, workers))
 
 
 @pytest.mark.slow
@@ -93,9 +140,7 @@ def test_processes_end_with_their_parent(sweep_path, tmp_path, digits_dir):
   saved = own / "populations"
   with sweeping.running(sweep_path, own, digits_dir, *arguments) as (process, output):
     processes.wait_for(lambda: len(list(saved.glob("*/checkpoints/[0-9]*"))) >= 2, process, output)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    workers = [int(pid) for pid in children.read_text().split()]
-    assert len(workers) >= 2
+    workers = workers_of(process)
   deadline = time.monotonic() + 10
   while any(_alive(pid) for pid in workers) and time.monotonic() < deadline:
     time.sleep(0.1)

@@ -9,6 +9,7 @@ Results go to results/scaling.json. With --update_page, docs/scaling.md gets the
 arithmetic of more devices that follows from them.
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from absl import flags
 
 from mnist_mlp.errors import RunError
 from mnist_mlp.run import cli
+from mnist_mlp.run.config_files import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "scaling.json"
@@ -35,21 +37,25 @@ EPOCHS = 3  # that are timed, after as many to get going
 NETWORKS = {"10 Gbit/s": 1.25e9, "100 Gbit/s": 12.5e9}  # bytes a second, as their names promise
 DEVICES = (1, 2, 8, 64, 1000)
 
-# Adds up an array of a gradient's size over two processes, many times.
+# Adds up arrays of given sizes over two processes, many times.
 EXCHANGE = """
 import sys, time
 import jax, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
-address, process_id, weights = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+address, process_id, *sizes = sys.argv[1], *map(int, sys.argv[2:])
 jax.distributed.initialize(address, num_processes=2, process_id=process_id)
 mesh = jax.make_mesh((2,), ("data",))
 own = NamedSharding(mesh, PartitionSpec("data"))
-part = jax.make_array_from_process_local_data(own, np.ones((1, weights), np.float32))
-add = jax.jit(lambda part: part.sum(0), out_shardings=NamedSharding(mesh, PartitionSpec()))
+parts = [
+  jax.make_array_from_process_local_data(own, np.ones((1, size), np.float32)) for size in sizes
+]
+add = jax.jit(
+  lambda parts: [part.sum(0) for part in parts], out_shardings=NamedSharding(mesh, PartitionSpec())
+)
 seconds = []
 for _ in range(300):
   started = time.perf_counter()
-  add(part).block_until_ready()
+  jax.block_until_ready(add(parts))
   seconds.append(time.perf_counter() - started)
 print(float(np.median(seconds[100:])))
 """
@@ -97,7 +103,10 @@ def measured(folder: Path, rounds: int) -> dict[str, Any]:
     "train": result["dataset"]["examples"]["train"],
     "epochs": epochs,
     "bytes_sent_a_step": sent,
-    "exchange_seconds": exchange(result["weights"]),
+    "exchange_seconds": {
+      "as one array": exchange([result["weights"]]),
+      "as the net's arrays": exchange(sizes_of_arrays()),
+    },
   }
 
 
@@ -116,11 +125,16 @@ def trained(workdir: Path, count: int, batch_size: int) -> dict[str, Any]:
   return json.loads((workdir / "result.json").read_text())
 
 
-def exchange(weights: int) -> float:
-  """Returns the seconds in which two processes add up a gradient, median."""
-  port = _free_port()
-  words = [sys.executable, "-c", EXCHANGE, f"localhost:{port}"]
-  printed = list(run_all([[*words, str(i), str(weights)] for i in range(2)]))
+def sizes_of_arrays() -> list[int]:
+  """Returns the sizes of the arrays of which the net's weights consist."""
+  widths = (784, *load_config(ROOT / "configs" / "adam.py").model.features, 10)
+  return [size for a, b in itertools.pairwise(widths) for size in (a * b, b)]
+
+
+def exchange(sizes: Sequence[int]) -> float:
+  """Returns the seconds in which two processes add up arrays of given sizes, median."""
+  words = [sys.executable, "-c", EXCHANGE, f"localhost:{_free_port()}"]
+  printed = list(run_all([[*words, str(i), *map(str, sizes)] for i in range(2)]))
   return float(printed[0].splitlines()[-1])
 
 
@@ -167,10 +181,11 @@ def processes_table(found: dict[str, Any]) -> str:
     sent = found["bytes_sent_a_step"][size] / 1e6
     lines.append(f"| {size} | {shown[0]} | {shown[1]} | {ratio:.2f} | {sent:.2f} |")
   e, turns = found["environment"], len(seconds[ALONE])
+  one, several = (f"{1000 * value:.1f} ms" for value in found["exchange_seconds"].values())
   return "\n".join(lines) + (
     f"\n\nMedian and range; turns: {turns}; {e['cpu_cores'] * 2} cores of {e['processor']}; jax "
     f"{e['packages']['jax']}. Adding up {found['weights']:,} gradients over the two processes "
-    f"takes {1000 * found['exchange_seconds']:.2f} ms by itself (median of 200)."
+    f"takes {one} by itself if they are one array, and {several} as the net's six (medians of 200)."
   )
 
 

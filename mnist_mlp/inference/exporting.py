@@ -24,6 +24,7 @@ from mnist_mlp.run import durable
 
 DTYPES = ("float32", "bfloat16")  # of the weights in the file; the program computes in float32
 PLATFORMS = ("cpu", "cuda", "tpu")  # on which the StableHLO runs
+_AT_ONCE = 10_000  # images that a program is given
 
 Member = tuple[Net, Any]  # and its variables, as they are to be stored
 
@@ -132,9 +133,16 @@ def _facts(net: Net | Committee) -> dict[str, Any]:
 def run_file(path: Path, images: np.ndarray) -> np.ndarray:
   """Returns what an exported program says of images, float32 [N, classes].
 
+  Args:
+    path: the program.
+    images: uint8 [N, H, W, C]; they are read piece by piece, so may be mapped from a large file.
+
   Raises:
     UsageError: it is ONNX, and onnxruntime is not installed.
   """
   if path.suffix == ".onnx":
-    return onnx_format.run_file(path, images)
-  return np.asarray(jax_export.deserialize(bytearray(path.read_bytes())).call(images))
+    call = onnx_format.load(path)
+  else:
+    call = jax_export.deserialize(bytearray(path.read_bytes())).call
+  starts = range(0, max(1, len(images)), _AT_ONCE)
+  return np.concatenate([np.asarray(call(images[start : start + _AT_ONCE])) for start in starts])

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,11 @@ def _narrow(model: "onnx.ModelProto", tensor: "onnx.TensorProto") -> None:
   model.graph.node.insert(0, cast)
 
 
-def run_file(path: Path, images: np.ndarray) -> np.ndarray:
-  """Returns what a model says of images; raises a UsageError if onnxruntime is not installed."""
+def load(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+  """Returns the function that a model is; raises a UsageError if onnxruntime is not installed."""
   with _needed("onnxruntime"):
     session = onnxruntime.InferenceSession(path)
-  return session.run(None, {"images": np.asarray(images)})[0]
+  return lambda images: session.run(None, {"images": np.asarray(images)})[0]
 
 
 @contextlib.contextmanager

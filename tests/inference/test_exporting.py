@@ -75,6 +75,14 @@ def test_any_number_of_images_may_be_given(net, test_split, tmp_path, batch):
   np.testing.assert_allclose(exporting.run_file(path, images), wanted, atol=1e-6)
 
 
+def test_images_are_read_piece_by_piece(net, test_split, tmp_path, monkeypatch):
+  path = exporting.export(net, tmp_path, "stablehlo")
+  images = test_split.images[:7]
+  at_once = exporting.run_file(path, images)
+  monkeypatch.setattr(exporting, "_AT_ONCE", 3)
+  np.testing.assert_allclose(exporting.run_file(path, images), at_once, atol=1e-6)
+
+
 def test_a_committee_averages(net, test_split, tmp_path):
   committee = inference.Committee((net, net))
   path = exporting.export(committee, tmp_path, "stablehlo")

@@ -20,6 +20,7 @@ from mnist_mlp.run.loop import Timetable
 from mnist_mlp.run.team import ALONE, Team
 from mnist_mlp.run.workdir import Workdir
 
+_FEW_STEPS = 100  # of a run; the recipes take thousands
 _MOST_STEPS = 2**31 - 1  # as an int32 counts them
 
 
@@ -106,7 +107,10 @@ def open_run(
   used, shrunk = fitted(config, dataset)
   if shrunk:
     console.line(shrunk)
-  timetable = Timetable.of(used, check_sizes(used, dataset))
+  length = check_sizes(used, dataset)
+  if short := shortness(used, length):
+    console.line(short)
+  timetable = Timetable.of(used, length)
   where, line = team.gather(placement.chosen(used, dataset))[0]  # One may have less memory free.
   if line:
     console.line(line)
@@ -138,6 +142,21 @@ def fitted(
   return used, (
     f"config.batch_size is {config.batch_size}, but {dataset.name} has {examples:,} training "
     f"examples: batches of {most:,} are used"
+  )
+
+
+def shortness(config: ConfigDict, length: Length) -> str:
+  """Returns a line if epochs of few examples, which are few steps, make a run too short to learn.
+
+  Args:
+    config: of a run; one that says its steps, or takes full batches, is as long as it should be.
+    length: of the run.
+  """
+  if config.num_steps or config.optimizer.name == "lbfgs" or length.total_steps >= _FEW_STEPS:
+    return ""
+  return (
+    f"config.num_epochs is {config.num_epochs:g}, which is {length.total_steps} steps of "
+    f"{config.batch_size} examples, few to learn from; lower config.batch_size, or raise num_epochs"
   )
 
 

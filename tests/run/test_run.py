@@ -11,7 +11,7 @@ import small_run
 from mnist_mlp.config import Length
 from mnist_mlp.errors import RunError, UsageError
 from mnist_mlp.run.loop import Timetable
-from mnist_mlp.run.run import check_same_data, check_sizes, fitted, open_run, spec_of
+from mnist_mlp.run.run import check_same_data, check_sizes, fitted, open_run, shortness, spec_of
 from mnist_mlp.run.workdir import Workdir
 
 
@@ -57,6 +57,22 @@ def test_a_batch_larger_than_the_data_shrinks(asked, devices, used):
   assert (got.batch_size, c.batch_size) == (used, asked)
   assert check_sizes(got, small.dataset(), devices) == Length(1, 5)
   assert (f"batches of {used} are used" in line) == (asked != used)
+
+
+@pytest.mark.parametrize(
+  ("changes", "steps"),
+  [
+    ({"num_epochs": 5.0}, 30),  # Of six batches.
+    ({"num_epochs": 17.0}, 0),
+    ({"num_epochs": 0.0, "num_steps": 30}, 0),  # It was said.
+    ({"num_epochs": 20.0, "batch_size": 96, "optimizer__name": "lbfgs"}, 0),
+  ],
+)
+def test_epochs_of_few_steps_are_said(changes, steps):
+  c = small.config_of(**changes)
+  line = shortness(c, check_sizes(c, small.dataset()))
+  assert (f"which is {steps} steps of 16 examples, few to learn from" in line) == bool(steps)
+  assert bool(line) == bool(steps)
 
 
 def test_pixel_statistics_are_computed_only_where_the_net_needs_them():

@@ -41,6 +41,7 @@ from on_pages import (
   sweep_a_file,
   train,
   train_and_trace,
+  train_cnn_on_own_files,
   train_on_own_files,
   train_together,
 )
@@ -124,6 +125,11 @@ KNOWN = {
   ("docs/configs.md", "What a run leaves"): [(f"{RUN} --profile", train_and_trace)],
   ("docs/data.md", "Your own pictures"): [
     (f"{RUN} --config.data.files=my_pictures", train_on_own_files),
+    (
+      "python -m mnist_mlp.main --config=configs/cnn.py --config.data.files=my_pictures "
+      "--config.data.image_size=32,32 --config.batch_size=16 --config.num_epochs=30",
+      train_cnn_on_own_files,
+    ),
     ("pip install -e '.[parquet]'", check_extras),
   ],
   ("docs/export.md", ""): [

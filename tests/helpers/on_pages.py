@@ -63,7 +63,7 @@ def start_with_weights(command):
   assert "starting with the weights of step" in shell(f"{command} {SHORT}")
 
 
-def train_on_own_files(command):
+def train_on_own_files(command, size="28x28"):
   options = config.default().data
   options.update(name="digits", validation_examples=0)
   dataset = data.load(options)
@@ -76,8 +76,12 @@ def train_on_own_files(command):
     picture.save(folder / f"{index}.{('png', 'webp', 'jpg', 'gif', 'bmp')[index % 5]}")
   output = shell(f"{command} {SHORT} --config.data.validation_examples=0.1")
   (test,) = re.findall(r"^data: the files have no test split, so (\d+) of 300", output, re.M)
-  assert re.search(r"^data: 300 pictures .* all become 28x28 pixels, grayscale;", output, re.M)
+  assert re.search(rf"^data: 300 pictures .* all become {size} pixels, grayscale;", output, re.M)
   assert f"of all {test} images of my_pictures (own files) wrong" in output
+
+
+def train_cnn_on_own_files(command):
+  train_on_own_files(command, "32x32")
 
 
 def export(command):

@@ -23,7 +23,8 @@ with epy.lazy_imports():  # JAX takes seconds, for which --help and errors need 
   from mnist_mlp.inference.page import server
   from mnist_mlp.run import environment
 
-_LOOPBACK = "127.0.0.1"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")  # addresses that no other machine reaches
+_ALL = ("0.0.0.0", "::")  # all addresses of this machine
 
 
 def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
@@ -31,7 +32,7 @@ def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
   cli.define_nets(values, "asked")
   flags.DEFINE_integer("port", 8000, "port of the page; 0 is any that is free", 0, 65535, values)
   flags.DEFINE_string(
-    "host", _LOOPBACK, "address to listen on; the default is for this machine alone", values
+    "host", _LOOPBACK[0], "address to listen on; the default is for this machine alone", values
   )
 
 
@@ -43,20 +44,29 @@ def main(line: cli.CommandLine) -> None:
   for package in ("starlette", "uvicorn"):
     if importlib.util.find_spec(package) is None:
       raise UsageError(f"the page needs {package}: pip install 'mnist_mlp[demo]'")
+  if not values.host:
+    raise UsageError("--host is empty; 0.0.0.0 are all addresses of this machine")
+  is_open = values.host not in _LOOPBACK
   with _listening(values.host, values.port) as listener:
     environment.use_compilation_cache()
     net = inference.load_nets(values.workdir, best=values.best)
     inference.check_takes_digits(net)
-    app = server.Page(net).app(server.LOOPBACK if values.host == _LOOPBACK else ("*",))
+    app = server.Page(net).app(("*",) if is_open else server.LOOPBACK)
     for caution in inference.cautions(net, ways.STROKES):
       print(f"note: {caution}")
-    if values.host != _LOOPBACK:
+    if is_open:
       print("note: whoever reaches this address can use the page, and nothing is encrypted")
     server_of_page = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
     with contextlib.suppress(KeyboardInterrupt):
-      port = listener.getsockname()[1]
-      print(f"draw at:  http://{values.host}:{port}/  (Ctrl-C ends it)", flush=True)
+      print(f"draw at:  {_address(values.host, listener)}  (Ctrl-C ends it)", flush=True)
       server_of_page.run(sockets=[listener])
+
+
+def _address(host: str, listener: socket.socket) -> str:
+  """Returns what a browser is given: of all addresses, the name of this machine."""
+  name = socket.gethostname() if host in _ALL else host
+  shown = f"[{name}]" if ":" in name else name
+  return f"http://{shown}:{listener.getsockname()[1]}/"
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -65,8 +75,9 @@ def _listening(host: str, port: int) -> socket.socket:
   try:
     return socket.create_server((host, port), family=family)
   except OSError as error:
+    reason = str(error.strerror).partition(" (while")[0]  # Python names the address again.
     raise RunError(
-      f"cannot listen on {host}, port {port}: {error.strerror}; give another --port or --host"
+      f"cannot listen on {host}, port {port}: {reason}; give another --port or --host"
     ) from error
 
 

@@ -46,6 +46,12 @@ def cautions(net: Net | Committee, way: str | None = None) -> list[str]:
       f"for {net.facts['stand_in_for']}; it is wrong more often than a net of "
       f"{net.facts['stand_in_for']}"
     )
+  found += [
+    f"the run {member.folder.path} is not finished: its net is that of step {member.step:,}, and "
+    "how sure it is has not been calibrated"
+    for member in net.members
+    if member.folder.result() is None
+  ]
   return found
 
 

@@ -42,7 +42,9 @@ def _other_metrics(numbers: Mapping[str, Any]) -> str:
 def _calibration(numbers: Mapping[str, Any]) -> str:
   temperatures = [run["temperature"] for run in numbers["runs"]]
   if not any(temperatures):
-    return "not calibrated: no temperature was fitted, for which a run needs a validation split"
+    return (
+      "not calibrated: a temperature is fitted when a run comes to its end, on its validation split"
+    )
   shown = listing("none" if one is None else f"{one:.3f}" for one in temperatures)
   return (
     f"calibrated at temperature {shown}: cross-entropy {numbers['calibrated_cross_entropy']:.4f}; "

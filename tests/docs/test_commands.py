@@ -145,7 +145,10 @@ KNOWN = {
   ],
   ("docs/export.md", "ONNX"): [
     ("pip install -e '.[onnx]'", check_extras),
-    ("python -m mnist_mlp.export --workdir=runs/adam --out=exported --format=onnx", export_onnx),
+    (
+      "python -m mnist_mlp.export --workdir=runs/adam --out=exported_onnx --format=onnx",
+      export_onnx,
+    ),
   ],
   ("docs/performance.md", ""): [
     ("pip install -e '.[benchmark]'", check_extras),

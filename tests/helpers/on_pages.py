@@ -87,7 +87,8 @@ def train_cnn_on_own_files(command):
 def export(command):
   shell(f"{RUN} {SHORT} --workdir=runs/adam")
   assert "how to call it" in shell(command)
-  assert {"net.json"} < {path.name for path in Path("exported").iterdir()}
+  (folder,) = re.findall(r"--out=(\S+)", command)
+  assert {"net.json"} < {path.name for path in Path(folder).iterdir()}
 
 
 def export_onnx(command):

@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +16,8 @@ import processes
 import pytest
 from drawn import one
 from PIL import Image
+
+from mnist_mlp import demo
 
 
 def ask(url, path, body=None, host=None):
@@ -94,11 +97,38 @@ def test_the_port_in_use_and_a_missing_run_are_one_sentence(trained_run):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_server_without_a_word(trained_run):
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_the_server_of_this_machine_alone_ends_without_a_word(host, trained_run):
+  """A browser that goes away amid a request is none either."""
   words = [sys.executable, "-m", "mnist_mlp.demo", f"--workdir={trained_run}", "--port=0"]
   server = subprocess.Popen(
-    words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=processes.ROOT
+    [*words, f"--host={host}"],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+    cwd=processes.ROOT,
   )
-  assert any(line.startswith("draw at:") for line in server.stdout)
+  lines = []
+  while not (lines and lines[-1].startswith("draw at:")):
+    lines.append(server.stdout.readline())
+    assert lines[-1], server.communicate()
+  assert not any("whoever reaches" in line for line in lines)
+  url = lines[-1].split()[2]
+  assert ask(url, "/net")[0] == 200 and ask(url, "/net", host="evil.example")[0] == 400
+  with socket.create_connection((host, urlsplit(url).port)) as leaving:
+    name = urlsplit(url).netloc.encode()
+    leaving.sendall(b"POST /picture HTTP/1.1\r\nHost: " + name + b"\r\nContent-Length: 9\r\n\r\n.")
+    time.sleep(0.5)
+  time.sleep(0.5)
   server.send_signal(2)
   assert server.communicate(timeout=60)[1] == "" and server.returncode == 0
+
+
+@pytest.mark.parametrize(
+  ("host", "shown"),
+  [("::1", "[::1]"), ("127.0.0.1", "127.0.0.1"), ("0.0.0.0", socket.gethostname())],
+)
+def test_the_address_is_one_that_a_browser_takes(host, shown):
+  with socket.create_server(("127.0.0.1", 0)) as listener:
+    port = listener.getsockname()[1]
+    assert demo._address(host, listener) == f"http://{shown}:{port}/"

@@ -9,6 +9,7 @@ from handwriting import gray_picture, seven
 from PIL import Image
 
 from mnist_mlp import inference
+from mnist_mlp.run.workdir import Workdir
 
 
 @pytest.mark.parametrize(
@@ -157,6 +158,11 @@ def test_cautions(net):
     dataclasses.replace(net, facts={**net.facts, "pen_strokes": False}), "strokes"
   )
   assert "do not trust what the net says" in forced
+
+
+def test_the_net_of_an_unfinished_run_is_doubted(net, tmp_path):
+  (unfinished,) = inference.cautions(dataclasses.replace(net, folder=Workdir(tmp_path)))
+  assert f"{tmp_path} is not finished: its net is that of step {net.step:,}," in unfinished
 
 
 def test_a_net_that_does_not_know_says_so(net):

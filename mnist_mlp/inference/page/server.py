@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -49,7 +49,9 @@ class Page:
     ]
     # Pages of others that a browser shows cannot ask under a name that they made up.
     trusted = Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
-    return Starlette(routes=routes, middleware=[trusted])
+    return Starlette(
+      routes=routes, middleware=[trusted], exception_handlers={ClientDisconnect: _gone}
+    )
 
   async def about(self, request: Request) -> Response:
     """Answers with the names of the classes, and a sentence on the net."""
@@ -123,6 +125,12 @@ async def _body(request: Request, most: int) -> bytes | None:
     if len(body) > most:
       return None
   return bytes(body)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+  """Answers, to nobody, a request whose sender has gone: that is no error of the server."""
+  del request, error
+  return Response(status_code=400)
 
 
 def _refusal(sentence: str) -> JSONResponse:

@@ -128,7 +128,7 @@ np.abs(logits - by_hand(first.params, batch.images)).max()
 #
 # - **Squared error** $\sum_c (z_c - t_c)^2$ takes the logits themselves for estimates.
 # - **Binary cross-entropy** asks ten questions, one for each class. With $\sigma(z) = 1 / (1 +
-#   e^{-z})$ it is $-\sum_c t_c \log \sigma(z_c) + (1 - t_c) \log (1 - \sigma(z_c))$.
+#   e^{-z})$ it is $-\sum_c \left[ t_c \log \sigma(z_c) + (1 - t_c) \log (1 - \sigma(z_c)) \right]$.
 # - **Softmax cross-entropy** asks one question with ten answers. With $p_c = e^{z_c} / \sum_j
 #   e^{z_j}$ it is $-\log p_y = \log \sum_j e^{z_j} - z_y$.
 #
@@ -170,8 +170,9 @@ show(losses.l2_penalty)
 # ## How to begin
 #
 # A sum of $n$ products of independent numbers has $n$ times the variance of one. With weights
-# from $N(0, 1)$ and 784 inputs, the first layer multiplies the scale of its inputs by about
-# $\sqrt{784 \cdot \mathbb{E}[x^2]}$, the next by $\sqrt{512}$, and so on. The logits are in the
+# from $N(0, 1)$ and 784 inputs $x$, the outputs of the first layer deviate from 0 by about
+# $\sqrt{784 \cdot \mathbb{E}[x^2]}$. ReLU cuts off half of them, so the next layer multiplies that
+# by about $\sqrt{512 / 2}$, and so on. The logits are in the
 # thousands, and a softmax of such numbers is 0 or 1: the net is sure, and wrong. LeCun's rule
 # draws the weights with variance $1/n$ instead, which keeps the scale. He's rule, $2/n$, makes up
 # for the half that ReLU cuts off.
@@ -205,7 +206,7 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# What that costs shows the recipe `lab_tanh`, a university lab's net: its weights are from
+# The recipe `lab_tanh`, a university lab's net, shows what that costs: its weights are from
 # $N(0, 0.1^2)$, it descends plainly, and at a small rate. Beside it stand the same recipe with
 # LeCun's weights, whose deviation is $1/\sqrt{784} = 0.036$ in the first layer, and with $N(0, 1)$.
 # The last one saturates: where tanh is 1 or -1, its slope is 0, and nothing is learnt. The recipe's

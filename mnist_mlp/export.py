@@ -66,7 +66,7 @@ def _cost(net: "inference.Net | inference.Committee", path: Path, dtype: str) ->
   exact = evaluation.probabilities.argmax(-1)
   return (
     f"{dtype} weights: {np.mean(found == labels):.2%} of {len(labels):,} test images right, with "
-    f"float32 {np.mean(exact == labels):.2%}; {np.sum(found != exact)} labels differ"
+    f"float32 {np.mean(exact == labels):.2%}; labels that differ: {np.sum(found != exact)}"
   )
 
 

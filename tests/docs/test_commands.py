@@ -65,7 +65,7 @@ KNOWN = {
   ("README.md", "The map"): [
     (
       'import mnist_mlp as mm\n\nc = mm.recipe("adam")\nc.num_epochs = 2.0\n'
-      'mm.train_and_evaluate(c, "runs/mine")\nmm.plot_metrics("runs/mine")\n',
+      'mm.train_and_evaluate(c, "runs/mine")\nmm.plot_metrics("runs/mine").savefig("curves.png")\n',
       execute,
     )
   ],

@@ -14,6 +14,7 @@ from etils import epy
 
 from mnist_mlp.errors import RunError, UsageError
 from mnist_mlp.run import cli
+from mnist_mlp.run.link import LOOPBACK
 
 with epy.lazy_imports():  # JAX takes seconds, for which --help and errors need not wait.
   import uvicorn
@@ -23,7 +24,6 @@ with epy.lazy_imports():  # JAX takes seconds, for which --help and errors need 
   from mnist_mlp.inference.page import server
   from mnist_mlp.run import environment
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")  # addresses that no other machine reaches
 _ALL = ("0.0.0.0", "::")  # all addresses of this machine
 
 
@@ -32,7 +32,7 @@ def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
   cli.define_nets(values, "asked")
   flags.DEFINE_integer("port", 8000, "port of the page; 0 is any that is free", 0, 65535, values)
   flags.DEFINE_string(
-    "host", _LOOPBACK[0], "address to listen on; the default is for this machine alone", values
+    "host", "127.0.0.1", "address to listen on; the default is for this machine alone", values
   )
 
 
@@ -46,7 +46,7 @@ def main(line: cli.CommandLine) -> None:
       raise UsageError(f"the page needs {package}: pip install 'mnist_mlp[demo]'")
   if not values.host:
     raise UsageError("--host is empty; 0.0.0.0 are all addresses of this machine")
-  is_open = values.host not in _LOOPBACK
+  is_open = values.host not in LOOPBACK
   with _listening(values.host, values.port) as listener:
     environment.use_compilation_cache()
     net = inference.load_nets(values.workdir, best=values.best)

@@ -107,7 +107,7 @@ def join(place: Place | None, config: ConfigDict) -> Iterator[Team]:
 
 
 def _finish(team: LinkedTeam) -> None:
-  """Returns once all processes have called it; from then on each may end."""
+  """Ends JAX's runtime, then the team, once all processes have called it."""
   team.gather("finish")
   jax.distributed.shutdown()  # All wait for all, so a loss is still noticed.
   team.part()

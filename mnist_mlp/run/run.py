@@ -146,17 +146,18 @@ def fitted(
 
 
 def shortness(config: ConfigDict, length: Length) -> str:
-  """Returns a line if epochs of few examples, which are few steps, make a run too short to learn.
+  """Returns a line if the epochs of a run are too few steps to learn much, else ''.
 
   Args:
-    config: of a run; one that says its steps, or takes full batches, is as long as it should be.
+    config: if it gives `num_steps`, or an optimizer that needs full batches, few steps are meant.
     length: of the run.
   """
   if config.num_steps or config.optimizer.name == "lbfgs" or length.total_steps >= _FEW_STEPS:
     return ""
   return (
-    f"config.num_epochs is {config.num_epochs:g}, which is {length.total_steps} steps of "
-    f"{config.batch_size} examples, few to learn from; lower config.batch_size, or raise num_epochs"
+    f"config.num_epochs is {config.num_epochs:g}, which makes few steps to learn from: "
+    f"{length.total_steps}, of {config.batch_size} examples each; lower config.batch_size, or "
+    "raise config.num_epochs"
   )
 
 

@@ -148,7 +148,7 @@ class LinkedTeam(Team):
       one.hung_up.wait(max(0.0, deadline - time.monotonic()))
 
   def part(self) -> None:
-    """From its return on, which is when all processes have called it, each may end."""
+    """Returns once all processes have called it; then each may end."""
     for one in self._links.values():
       one.closing = True
     self.gather("parted")  # Nobody ends before all expect it.

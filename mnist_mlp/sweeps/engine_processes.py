@@ -100,7 +100,7 @@ def _sigint_blocked() -> Iterator[None]:
 
   A terminal sends it to every process. This one alone heeds it, and passes it on as SIGTERM.
   """
-  resource_tracker.ensure_running()  # It unblocks SIGINT, and else starts with the first.
+  resource_tracker.ensure_running()  # Else the first start does, and unblocks SIGINT.
   previous = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
   try:
     yield

@@ -71,7 +71,7 @@ def test_a_batch_larger_than_the_data_shrinks(asked, devices, used):
 def test_epochs_of_few_steps_are_said(changes, steps):
   c = small.config_of(**changes)
   line = shortness(c, check_sizes(c, small.dataset()))
-  assert (f"which is {steps} steps of 16 examples, few to learn from" in line) == bool(steps)
+  assert (f"few steps to learn from: {steps}, of 16 examples each" in line) == bool(steps)
   assert bool(line) == bool(steps)
 
 

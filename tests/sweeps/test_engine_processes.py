@@ -101,7 +101,7 @@ def is_said_once(text):
 @pytest.mark.parametrize("seconds", [0.2, 1.0, 2.0, 3.0])
 def test_ctrl_c_while_processes_start_is_said_once(seconds, sweep_path, tmp_path, digits_dir):
   """They import for some seconds, and there every interrupt is a traceback."""
-  arguments = (ENGINE, "--points=0:2", "--config.num_epochs=100000")
+  arguments = (ENGINE, "--processes=2", "--points=0:2", "--config.num_epochs=100000")
   with sweeping.running(sweep_path, tmp_path, digits_dir, *arguments, start_new_session=True) as (
     process,
     output,
@@ -115,7 +115,7 @@ def test_ctrl_c_while_processes_start_is_said_once(seconds, sweep_path, tmp_path
 
 @pytest.mark.slow
 def test_a_second_ctrl_c_ends_the_processes_at_once(sweep_path, tmp_path, digits_dir):
-  arguments = (ENGINE, "--points=0:2", "--config.num_epochs=100000")
+  arguments = (ENGINE, "--processes=2", "--points=0:2", "--config.num_epochs=100000")
   with sweeping.running(sweep_path, tmp_path, digits_dir, *arguments, start_new_session=True) as (
     process,
     output,

@@ -2,7 +2,8 @@
 
 Accuracy, loss, precision and recall of each class, confusions, calibration and the worst mistakes,
 as text or JSON; the same and the figures are written to RUN/evaluation/DATASET-SPLIT/, or to --out.
-Several --workdir make a committee, which averages what their nets say.
+Several --workdir make a committee, which averages what their nets say. --files names own pictures:
+where those of the run lie now, or others.
 """
 
 import functools
@@ -34,9 +35,10 @@ def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
   flags.DEFINE_string(
     "dataset",
     None,
-    "another dataset than the run's, with images and classes of the same shape",
+    "another dataset of TFDS than the run's, with images and classes of the same shape",
     values,
   )
+  cli.define_places(values)
   flags.DEFINE_bool("json", False, "print JSON instead of text", values)
   flags.DEFINE_string(
     "out", None, "folder for the report and the figures, by default in that of the run", values
@@ -51,11 +53,11 @@ def main(line: cli.CommandLine) -> None:
   if split not in _SPLITS:
     choices = listing(_SPLITS) + did_you_mean(split, _SPLITS)
     raise UsageError(f"--split is {split!r}, which is not one of {choices}")
-  out = _out(line.flags.out)
+  out, places = _out(line.flags.out), cli.places(line.flags)
   environment.use_compilation_cache()
   net = inference.load_nets(workdirs, best=best)
   to_stderr = functools.partial(print, file=sys.stderr)
-  evaluation = inference.evaluate(net, split, line.flags.dataset, to_stderr)
+  evaluation = inference.evaluate(net, split, line.flags.dataset, to_stderr, places)
   numbers = inference.measure(evaluation)
   print(json.dumps(numbers, indent=2) if line.flags.json else report.to_text(numbers))
   folder = out or report.folder_of(evaluation, best=best)

@@ -4,8 +4,9 @@ The file takes images and gives probabilities, and needs nothing of this package
 on any device, or ONNX. Several --workdir make a committee. net.json says how to call it.
 """
 
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
   flags.DEFINE_enum(
     "dtype", "float32", _DTYPES, "of the weights in the file: bfloat16 is half as large", values
   )
+  cli.define_places(values)
 
 
 def main(line: cli.CommandLine) -> None:
@@ -42,6 +44,7 @@ def main(line: cli.CommandLine) -> None:
     raise UsageError("--workdir is missing: the folder of a run, for example runs/adam")
   if not values.out:
     raise UsageError("--out is missing: a folder for the files, for example exported")
+  places = cli.places(values)
   environment.use_compilation_cache()
   net = inference.load_nets(values.workdir, best=values.best)
   path = exporting.export(net, expand(values.out), values.format, values.dtype)
@@ -52,13 +55,16 @@ def main(line: cli.CommandLine) -> None:
   )
   print(f"{path.parent / 'net.json'}: how to call it, and the names of the classes")
   if values.dtype != "float32":
-    print(_cost(net, path, values.dtype))
+    print(_cost(net, path, values.dtype, places))
 
 
-def _cost(net: "inference.Net | inference.Committee", path: Path, dtype: str) -> str:
+def _cost(
+  net: "inference.Net | inference.Committee", path: Path, dtype: str, places: Mapping[str, str]
+) -> str:
   """Returns a sentence on how many test images the exported program and the net get right."""
+  to_stderr = functools.partial(print, file=sys.stderr)
   try:
-    evaluation = inference.evaluate(net, "test", None, lambda text: print(text, file=sys.stderr))
+    evaluation = inference.evaluate(net, "test", None, to_stderr, places)
   except (RunError, UsageError) as error:
     return f"what {dtype} costs was not measured: {error}"
   labels = evaluation.examples.labels

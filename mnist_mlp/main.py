@@ -22,7 +22,7 @@ from mnist_mlp.run.workdir import Workdir, chosen, logdir_of
 
 with epy.lazy_imports():  # JAX takes seconds, for which --help and errors need not wait.
   from mnist_mlp import train
-  from mnist_mlp.run import distributed, environment
+  from mnist_mlp.run import distributed, environment, run
 
 
 def define_flags(values: flags.FlagValues, arguments: Sequence[str]) -> None:
@@ -78,10 +78,16 @@ def main(line: cli.CommandLine) -> None:
         train.train_and_evaluate(validated, workdir, profile=line.flags.profile, origin=origin)
     if place and place.process_id:
       return
+    logdir = shlex.quote(str(logdir_of(workdir)))
     if result:
+      if validated.data.files:
+        run.check_finished(folder, validated)
       _say_finished(folder, result)
-    print(f"look at it:  tensorboard --logdir={shlex.quote(str(logdir_of(workdir)))}")
-    print(f"this run again, from where it stands:  {line.again(workdir)}")
+      longer = shlex.join([f"--start_from={workdir}", "--more_epochs=10"])
+      next_step = f"train it for longer:  {line.program} {longer}"
+    else:
+      next_step = f"this run again, from where it stands:  {line.again(workdir)}"
+    print(f"look at it:  tensorboard --logdir={logdir}\n{next_step}")
 
 
 def _place(values: flags.FlagValues) -> "distributed.Place | None":

@@ -173,9 +173,13 @@ def _obtain_or_stand_in(
     return source.name, obtain(source, folder, report)
   except UserError as error:
     if only:
-      raise RunError(f"this run was started on {only!r} and needs it to go on: {error}") from error
-    if not (isinstance(error, UnavailableError) and options.offline):
+      raise RunError(f"the run was started on {only}, which cannot be had: {error}") from error
+    if not isinstance(error, UnavailableError):
       raise
+    if not options.offline:
+      raise UnavailableError(
+        f"{error}\nTo do without it, set config.data.offline to 'digits'."
+      ) from error
     report(
       f"data: {error}\ndata: going on with {options.offline!r} INSTEAD of {options.name!r}; "
       "--config.data.offline= makes this an error"
@@ -187,6 +191,8 @@ def _obtain_or_stand_in(
 def _asked_for(options: ConfigDict, report: Report, only: str | None) -> Source:
   """Returns the source that the config names; a resumed run's dataset goes before `name`."""
   if not options.files:
+    if only and files.is_name(only):
+      raise RunError("config.data.files is empty, but must name the folder with these files")
     return TfdsSource(only or options.name, options.manual_dir)
   with said_if_slow(report, f"data: looking through the folder {options.files}"):
     source = files.find(options)

@@ -32,6 +32,7 @@ with epy.lazy_imports():  # A run on cached data needs none of these.
 FORMATS = (idx.FORMAT, parquet.FORMAT, folders.FORMAT)
 
 _VERSION = "1.1.0"  # Increase it when the same files would give other examples.
+_MARK = " (own files)"  # at the end of the name of a dataset
 _SHOWN = 5  # names in a message
 
 
@@ -205,7 +206,12 @@ def name_of(folder: str | os.PathLike) -> str:
 
   No dataset of TFDS can have such a name: a folder may well be called like one.
   """
-  return f"{Path(os.path.abspath(expand(folder))).name or 'root folder'} (own files)"
+  return f"{Path(os.path.abspath(expand(folder))).name or 'root folder'}{_MARK}"
+
+
+def is_name(name: str) -> bool:
+  """Returns whether a dataset of that name is a folder of own files."""
+  return name.endswith(_MARK)
 
 
 def find(options: ConfigDict) -> FilesSource:

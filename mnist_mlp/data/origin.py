@@ -56,8 +56,7 @@ def find_origin(
     f"{name} is not prepared in {folder}, and its original files cannot be had: {problem}.\n"
     f"To use {name}, set config.data.data_dir to a TFDS folder in which it is prepared; or fetch "
     "its original files into one folder, and set config.data.manual_dir to that folder:\n"
-    f"{where}\n"
-    "To do without it, set config.data.offline to 'digits'."
+    f"{where}"
   )
 
 

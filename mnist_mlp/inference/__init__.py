@@ -15,6 +15,7 @@ What each module answers:
     predictions  what a net says of pictures
     asking       arrays and files in, for Python and notebooks
     evaluation   what a net says of a split of a dataset, and how good that is in numbers
+    datasets     the data that a net is evaluated on, wherever they lie now
     report       an evaluation as text, JSON and figures
     pictures     a picture of a digit -> what MNIST would have made of it, by way of:
     brightness     a picture of any mode -> the brightness of its pixels

@@ -2,25 +2,23 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from sklearn import metrics
 
-from mnist_mlp import data
 from mnist_mlp.core import metrics as core_metrics
 from mnist_mlp.core.metrics import METRICS, Outputs
 from mnist_mlp.core.spec import Examples
-from mnist_mlp.errors import UsageError, UserError
+from mnist_mlp.errors import UsageError
+from mnist_mlp.inference import datasets
+from mnist_mlp.inference.datasets import Report
 from mnist_mlp.inference.nets import Committee, Net, logarithms
 from mnist_mlp.run.calibration import expected_calibration_error
-from mnist_mlp.run.run import check_same_data
 
 MISTAKES = 25  # how many of the worst mistakes are listed and drawn
-
-Report = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +69,11 @@ class Evaluation:
 
 
 def evaluate(
-  net: Net | Committee, split: str = "test", dataset: str | None = None, report: Report = print
+  net: Net | Committee,
+  split: str = "test",
+  dataset: str | None = None,
+  report: Report = print,
+  places: Mapping[str, str] | None = None,
 ) -> Evaluation:
   """Returns what a net says of a split.
 
@@ -81,58 +83,22 @@ def evaluate(
     dataset: another dataset than the run's, by its name in TFDS, with images and classes of the
       same shape; by default the run's.
     report: called with lines that say which data is used.
+    places: where the data lie now, by the names of the fields `files`, `data_dir` and `manual_dir`
+      of `config.data`; by default where the run had them. `files` may also hold other pictures of
+      the same classes, which are brought to the net's shape.
 
   Raises:
     UsageError: the split is empty; or a member of the committee was trained on parts of it; or the
-      other dataset does not exist, or does not fit the net.
+      other data do not exist, or do not fit the net.
     RunError: the data cannot be had, or differ from those of the run.
   """
-  if dataset is None or dataset == net.facts["name"]:
-    if split == "validation":
-      _check_held_out(net)
-    loaded = _own_data(net, report)
-  else:
-    loaded = _other_data(net, dataset, split, report)
+  loaded = datasets.load(net, split, dataset, places or {}, report)
+  if split == "validation" and loaded.fingerprint == net.facts["fingerprint"]:
+    datasets.check_held_out(net)
   examples = getattr(loaded, split)
   if not examples.num_examples:
     raise UsageError(f"--split is {split!r}, but config.data.validation_examples of the run is 0")
   return Evaluation(net, loaded.name, split, examples)
-
-
-def _check_held_out(net: Net | Committee) -> None:
-  """Raises a UsageError if a member was trained on examples that the first one held out."""
-  for member in net.members:
-    if member.facts["examples"] != net.facts["examples"]:
-      raise UsageError(
-        f"--split is 'validation', but {net.folder.path} held out "
-        f"{net.facts['examples']['validation']:,} examples, {member.folder.path} "
-        f"{member.facts['examples']['validation']:,}; give runs that held out the same, or "
-        "--split=test"
-      )
-
-
-def _own_data(net: Net | Committee, report: Report) -> data.Dataset:
-  dataset = data.load(net.config.data, report=report, only=net.facts)
-  check_same_data(net.folder, dataset)
-  return dataset
-
-
-def _other_data(net: Net | Committee, name: str, split: str, report: Report) -> data.Dataset:
-  options = net.config.data.copy_and_resolve_references()
-  options.update(name=name, files="", manual_dir="", offline="")
-  if split != "validation":  # The other dataset may be smaller than what the run held out.
-    options.validation_examples = 0
-  try:
-    dataset = data.load(options, report=report)
-  except UserError as error:
-    raise type(error)(f"--dataset={name} cannot be used: {error}") from error
-  has = (dataset.image_shape, dataset.num_classes)
-  if has != (net.image_shape, len(net.class_names)):
-    raise UsageError(
-      f"--dataset is {name!r}, with images of {has[0]} and {has[1]} classes, but the net was "
-      f"trained on {net.image_shape} and {len(net.class_names)}"
-    )
-  return dataset
 
 
 def measure(evaluation: Evaluation) -> dict[str, Any]:

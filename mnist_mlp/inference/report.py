@@ -11,6 +11,7 @@ from mnist_mlp.errors import RunError, listing
 from mnist_mlp.inference.evaluation import MISTAKES, Evaluation
 from mnist_mlp.inference.nets import logarithms
 from mnist_mlp.run import figures
+from mnist_mlp.run.calibration import LEAST_EXAMPLES
 
 _MOST_COLUMNS = 12  # With more classes, the confusions are not printed as a table.
 
@@ -43,12 +44,15 @@ def _calibration(numbers: Mapping[str, Any]) -> str:
   temperatures = [run["temperature"] for run in numbers["runs"]]
   if not any(temperatures):
     return (
-      "not calibrated: a temperature is fitted when a run comes to its end, on its validation split"
+      "not calibrated: a temperature is fitted when a run comes to its end, on its validation "
+      f"split, if that has {LEAST_EXAMPLES} examples"
     )
   shown = listing("none" if one is None else f"{one:.3f}" for one in temperatures)
+  worse = numbers["calibrated_cross_entropy"] > numbers["cross_entropy"]
   return (
     f"calibrated at temperature {shown}: cross-entropy {numbers['calibrated_cross_entropy']:.4f}; "
     f"calibration error {numbers['calibrated_expected_calibration_error']:.2%}"
+    f"{'; here the calibration does harm' if worse else ''}"
   )
 
 

@@ -12,6 +12,8 @@ with epy.lazy_imports():  # Needed at the end of a run.
   import scipy.special
   from scipy import optimize
 
+LEAST_EXAMPLES = 100  # to fit on; measured: from fewer, some nets get further from their accuracy
+
 _TEMPERATURES = (0.01, 100.0)  # the least and the highest that can be fitted
 
 
@@ -27,19 +29,23 @@ def probabilities(scores: Any, temperature: float = 1.0) -> np.ndarray:
   return scipy.special.softmax(np.asarray(scores, np.float64) / temperature, axis=-1)
 
 
-def fit_temperature(scores: Any, labels: Any) -> float:
+def fit_temperature(scores: Any, labels: Any) -> float | None:
   """Returns the temperature at which the cross-entropy of held-out examples is least.
+
+  None if there are fewer than LEAST_EXAMPLES of them.
 
   Guo et al., section 4.2. The targets are those of Platt, "Probabilistic outputs for support vector
   machines", 1999, section 2.2: the class of an example gets the probability (N + 1) / (N + 2). So a
   net that makes no mistake among few examples is not taken for one that makes none at all.
 
   Args:
-    scores: float [N, classes], see `core.probabilities.log_probabilities`; N is at least 1.
+    scores: float [N, classes], see `core.probabilities.log_probabilities`.
     labels: int [N].
   """
   scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
   examples, classes = scores.shape
+  if examples < LEAST_EXAMPLES:
+    return None
   given = scores[np.arange(examples), labels]
   rest = 1 / (examples + 2)  # the probability that the other classes share
   in_favour = (1 - rest) * given + rest * (scores.sum(-1) - given) / (classes - 1)

@@ -99,6 +99,28 @@ def define_nets(values: flags.FlagValues, done: str) -> None:
   )
 
 
+def define_places(values: flags.FlagValues) -> None:
+  """Defines --files, --data_dir and --manual_dir: where the data of a run lie now."""
+  flags.DEFINE_string(
+    "files", None, "where the run's own pictures lie now, or others of the same classes", values
+  )
+  flags.DEFINE_string(
+    "data_dir", None, "folder of prepared data, if no longer that of the run", values
+  )
+  flags.DEFINE_string(
+    "manual_dir", None, "folder with the dataset's original download files, likewise", values
+  )
+
+
+def places(values: flags.FlagValues) -> dict[str, str]:
+  """Returns the folders that the flags of `define_places` give, by their names."""
+  names = ("files", "data_dir", "manual_dir")
+  for name in names:
+    if values[name].value == "":
+      raise UsageError(f"--{name} is empty; name a folder, or leave it out")
+  return {name: values[name].value for name in names if values[name].value}
+
+
 Define = Callable[[flags.FlagValues, Sequence[str]], None]
 
 

@@ -9,7 +9,7 @@ from mnist_mlp.core.metrics import METRICS, TRAIN_METRICS
 from mnist_mlp.core.probabilities import log_probabilities
 from mnist_mlp.core.state import TrainState
 from mnist_mlp.errors import RunError
-from mnist_mlp.run.calibration import calibration_errors, fit_temperature
+from mnist_mlp.run.calibration import LEAST_EXAMPLES, calibration_errors, fit_temperature
 from mnist_mlp.run.checkpoint import Checkpoints
 from mnist_mlp.run.memory import fetch
 from mnist_mlp.run.run import Run
@@ -104,6 +104,11 @@ def _calibration(run: Run, logits: Logits) -> dict[str, Any]:
     None if one is None else log_probabilities(run.config.loss.name, one) for one in logits
   )
   of_test, held_out = run.dataset.test.labels, run.dataset.validation.labels
+  if validation is not None and len(held_out) < LEAST_EXAMPLES:
+    run.console.line(
+      f"how sure the net is was not calibrated: that takes {LEAST_EXAMPLES} validation examples, "
+      f"and there are {len(held_out)}"
+    )
   temperature = None if validation is None else fit_temperature(validation, held_out)
   return {
     "temperature": temperature,
@@ -126,8 +131,8 @@ def temperature_of(
     best: whether the weights are those of the best validation.
 
   Returns:
-    None if nothing was fitted: there was no validation split, the run is not finished, or its
-    version did not calibrate.
+    None if nothing was fitted: validation had too few examples or none, the run is not finished,
+    or its version did not calibrate.
 
   Raises:
     RunError: result.json is damaged.

@@ -13,6 +13,7 @@ from mnist_mlp.config import AUGMENTATIONS, Length, duration, run_length
 from mnist_mlp.core import own_code
 from mnist_mlp.core.spec import DataSpec
 from mnist_mlp.errors import RunError, UsageError
+from mnist_mlp.paths import expand
 from mnist_mlp.run import environment, memory, placement
 from mnist_mlp.run.console import Console, boxed
 from mnist_mlp.run.history import Row
@@ -166,14 +167,26 @@ def spec_of(config: ConfigDict, dataset: data.Dataset) -> DataSpec:
   return dataset.spec(pixel_statistics=config.model.inputs == "standardized")
 
 
-def check_same_data(folder: Workdir, dataset: data.Dataset) -> None:
-  """Raises a RunError if the folder's run was started on other data."""
+def check_same_data(
+  folder: Workdir, dataset: data.Dataset, way_out: str = "use another --workdir"
+) -> None:
+  """Raises a RunError, which ends with a way out, if the folder's run was started on other data."""
   held = folder.read_json("dataset.json")
   if held and held["fingerprint"] != dataset.fingerprint:
     raise RunError(
-      f"the run in {folder.path} was started on other data of the name {dataset.name!r} "
-      f"(fingerprint {held['fingerprint']}, now {dataset.fingerprint}); use another --workdir"
+      f"the run in {folder.path} was started on other data: on {held['name']} of the fingerprint "
+      f"{held['fingerprint']}, not on {dataset.name} of {dataset.fingerprint}; {way_out}"
     )
+
+
+def check_finished(folder: Workdir, config: ConfigDict) -> None:
+  """Raises a UserError if own files that a config names are not those of the folder's finished run.
+
+  Where files lie is no part of a run. So they are looked at only if they lie elsewhere.
+  """
+  before, now = (expand(options.data.files) for options in (folder.run_config(), config))
+  if now != before:
+    check_same_data(folder, data.load(config.data, only=folder.read_json("dataset.json")))
 
 
 def check_sizes(config: ConfigDict, dataset: data.Dataset, devices: int | None = None) -> Length:

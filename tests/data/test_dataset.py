@@ -128,10 +128,16 @@ def test_a_resumed_run_keeps_the_stand_in(mnist_dir, digits_dir, tmp_path, monke
 
 
 def test_a_resumed_run_gets_no_stand_in(digits_dir, no_network):
-  with pytest.raises(RunError, match="was started on 'mnist' and needs it"):
+  with pytest.raises(
+    RunError, match="was started on mnist, which cannot be had: mnist is not prepared"
+  ):
     load(digits_dir, name="mnist", only="mnist")
-  with pytest.raises(RunError, match="was started on 'mnst' and needs it"):
+  with pytest.raises(
+    RunError, match=r"was started on mnst, which .*: config\.data\.name is 'mnst'"
+  ):
     load(digits_dir, name="mnist", only="mnst")
+  with pytest.raises(RunError, match=r"on my \(own files\), .*: config\.data\.files is empty, but"):
+    load(digits_dir, name="mnist", only="my (own files)")
 
 
 def can_cut_network():

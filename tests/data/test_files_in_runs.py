@@ -76,6 +76,70 @@ def test_a_run_goes_on_where_its_files_have_moved_and_not_on_others(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_commands_find_files_that_have_moved_and_refuse_others(tmp_path):
+  old, new, others = (tmp_path / name for name in ("old", "new", "others"))
+  write_idx(old)
+  write_idx(others)
+  rewrite("t10k-labels-idx1-ubyte.gz", lambda c: c[:-1] + b"\0")(others)
+  c, workdir = short(old, tmp_path / "data"), tmp_path / "run"
+  train_and_evaluate(c, workdir)
+  recipe = tmp_path / "recipe.py"
+  recipe.write_text(
+    "from mnist_mlp import config\n\ndef get_config():\n  c = config.default()\n"
+    f"  c.update({c.to_dict()!r})\n  return c\n"
+  )
+  old.rename(new)
+
+  def main(files):
+    return run(f"--config={recipe}", f"--config.data.files={files}", f"--workdir={workdir}")
+
+  def evaluate(*arguments):
+    return run(f"--workdir={workdir}", "--json", *arguments, module="mnist_mlp.evaluate")
+
+  # A finished run.
+  for files in (old, new):
+    done = main(files)
+    assert done.returncode == 0 and "is finished" in done.stdout, done.stderr
+    assert f"--start_from={workdir} --more_epochs=10" in done.stdout
+    assert "this run again" not in done.stdout
+  done = main(others)
+  assert done.returncode == 1 and "was started on other data: on old (own files)" in done.stderr
+  # An evaluation.
+  done = evaluate()
+  assert done.returncode == 1, done.stdout
+  assert "which cannot be had: config.data.files is" in done.stderr
+  assert done.stderr.endswith("; --files=FOLDER says where they lie now\n")
+  done = evaluate(f"--files={new}", "--split=validation")
+  assert json.loads(done.stdout)["examples"] == 20 and "other pictures" not in done.stderr
+  done = evaluate(f"--files={others}")
+  assert json.loads(done.stdout)["dataset"] == "others (own files)"
+  assert "these are other pictures than those of old (own files)" in done.stderr
+  done = evaluate(f"--files={old}")
+  assert f"cannot be had: --files is '{old}', which is not a folder" in done.stderr
+  done = evaluate(f"--files={new}", "--dataset=digits")
+  assert done.returncode == 2 and "--dataset and --files exclude each other" in done.stderr
+  assert "--files is empty" in evaluate("--files=").stderr
+
+
+@pytest.mark.slow
+def test_own_pictures_are_brought_to_the_shape_of_a_net_of_other_data(tmp_path, digits_dir):
+  c = short("", digits_dir)
+  c.data.files, c.data.name = "", "digits"
+  train_and_evaluate(c, tmp_path / "run")
+  write_idx(tmp_path / "mine")  # Digits of 8x10 pixels.
+  net = inference.load_run(tmp_path / "run")
+  places = {"files": str(tmp_path / "mine"), "data_dir": str(tmp_path / "data")}
+  found = inference.evaluate(net, "test", report=lambda line: None, places=places)
+  assert found.examples.images.shape == (40, 28, 28, 1)
+  assert found.dataset == "mine (own files)"
+  write_pictures(tmp_path / "things")
+  for folder in (tmp_path / "things").glob("*/0"):
+    folder.rename(folder.with_name("zero"))
+  with pytest.raises(UsageError, match=r"with the classes 1, 2, .* zero, but the net knows 0, 1,"):
+    inference.evaluate(net, "test", report=print, places={"files": str(tmp_path / "things")})
+
+
+@pytest.mark.slow
 def test_a_run_trains_on_parquet_files(tmp_path):
   write_parquet(tmp_path / "mine")
   c = config.default()
@@ -89,7 +153,7 @@ def test_a_run_trains_on_parquet_files(tmp_path):
   assert result["dataset"]["examples"] == {"train": 100, "validation": 20, "test": 40}
   assert result["test"]["accuracy"] > 0.6
   rows(labels=[0] * 40)(tmp_path / "mine")
-  with pytest.raises(RunError, match=r"started on other data of the name 'mine \(own files\)'"):
+  with pytest.raises(RunError, match=r"started on other data: on mine \(own files\) of the"):
     train_and_evaluate(c, tmp_path / "run")
 
 

@@ -50,7 +50,7 @@ def test_the_temperature_of_a_net_is_found(temperature):
 
 def test_few_examples_without_a_mistake_do_not_make_a_net_certain():
   """With N examples of one kind, all right, it is (N + 1) / (N + 2) sure of each."""
-  for examples in (1, 8, 98):
+  for examples in (100, 298):
     scores = np.tile([2.0, -1.0, -1.0], (examples, 1))
     found = calibration.fit_temperature(scores, np.zeros(examples, int))
     sure = calibration.probabilities(scores, found)[0, 0]
@@ -75,3 +75,11 @@ def test_without_a_temperature_nothing_is_calibrated():
   assert errors["expected_calibration_error"] == calibration.expected_calibration_error(
     labels, scipy.special.softmax(scores, -1)
   )
+
+
+def test_too_few_examples_give_no_temperature():
+  """Some nets were less sure than they were right, once fitted on fewer."""
+  scores, labels = scores_and_labels(2.0, 100)
+  assert calibration.fit_temperature(scores, labels) > 1
+  assert calibration.fit_temperature(scores[:99], labels[:99]) is None
+  assert calibration.fit_temperature(scores[:0], labels[:0]) is None

@@ -1,5 +1,6 @@
 """The content of result.json."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -28,6 +29,9 @@ ROWS = [
 TEST = {"loss": 0.1, "cross_entropy": 0.2, "accuracy": 0.9, "error_percent": 10.0, "examples": 41}
 
 
+SIZES = {"validation": 120}  # enough to fit a temperature on
+
+
 def logits_of(split, sure):
   """Returns logits of a net that is right about nine in ten, and so sure."""
   rng = np.random.default_rng(0)
@@ -36,9 +40,9 @@ def logits_of(split, sure):
 
 
 LOGITS = Logits(
-  logits_of(small.splits().test, 2.0),
-  logits_of(small.splits().validation, 2.0),
-  logits_of(small.splits().validation, 4.0),
+  logits_of(small.splits(**SIZES).test, 2.0),
+  logits_of(small.splits(**SIZES).validation, 2.0),
+  logits_of(small.splits(**SIZES).validation, 4.0),
 )
 
 
@@ -51,6 +55,7 @@ def ending(**changes):
 def finished(path, **changes):
   """Returns a run with metrics, as it is before its result is written."""
   run = small_run.run_of(path, num_steps=15, **changes)
+  run = dataclasses.replace(run, dataset=small.dataset(**SIZES))
   for row in ROWS:
     run.folder.history.add(row)
   return run
@@ -76,7 +81,7 @@ def test_the_result_says_what_was_trained_and_what_came_of_it(tmp_path):
     "environment",
     "seconds",
   ]
-  assert result["dataset"] == small.dataset().describe()
+  assert result["dataset"] == small.dataset(**SIZES).describe()
   assert (result["steps"], result["epochs"], result["weights"]) == (15, 2.5, 1234)
   assert result["test"] == TEST
   # The last evaluation, not the best one.
@@ -105,7 +110,7 @@ def test_rows_that_were_lost_are_null(tmp_path):
 
 def test_the_temperatures_are_those_of_validation(tmp_path):
   result = result_of(finished(tmp_path), ending())
-  found, labels = result["calibration"], small.splits().validation.labels
+  found, labels = result["calibration"], small.splits(**SIZES).validation.labels
   assert found["temperature"] == calibration.fit_temperature(LOGITS.validation, labels)
   # Twice as large logits have twice the temperature, and then the same probabilities.
   assert found["best_temperature"] == pytest.approx(2 * found["temperature"], rel=1e-3)
@@ -113,7 +118,9 @@ def test_the_temperatures_are_those_of_validation(tmp_path):
     errors = found[split]
     assert errors["calibrated_expected_calibration_error"] < errors["expected_calibration_error"]
   probabilities = calibration.probabilities(LOGITS.test, found["temperature"])
-  expected = calibration.expected_calibration_error(small.splits().test.labels, probabilities)
+  expected = calibration.expected_calibration_error(
+    small.splits(**SIZES).test.labels, probabilities
+  )
   assert found["test"]["calibrated_expected_calibration_error"] == expected
 
 
@@ -122,6 +129,25 @@ def test_logits_are_understood_as_the_loss_does(tmp_path, loss):
   usual = result_of(finished(tmp_path / "usual"), ending())["calibration"]["temperature"]
   other = result_of(finished(tmp_path / "other", loss__name=loss), ending())["calibration"]
   assert other["temperature"] != pytest.approx(usual, rel=0.1)
+
+
+def test_few_validation_examples_give_no_temperature_and_a_line(tmp_path):
+  run = finished(tmp_path)
+  examples = run.dataset.validation
+  few = dataclasses.replace(
+    run,
+    dataset=dataclasses.replace(
+      run.dataset, validation=type(examples)(*(x[:99] for x in examples))
+    ),
+  )
+  logits = Logits(LOGITS.test, LOGITS.validation[:99], LOGITS.best_validation[:99])
+  found = result_of(few, ending(logits=logits))["calibration"]
+  assert found["temperature"] is found["best_temperature"] is None
+  assert found["validation"]["expected_calibration_error"] > 0
+  assert found["validation"]["calibrated_expected_calibration_error"] is None
+  assert run.console.lines == [
+    "how sure the net is was not calibrated: that takes 100 validation examples, and there are 99"
+  ]
 
 
 def test_without_validation_there_is_no_temperature(tmp_path):

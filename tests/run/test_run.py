@@ -88,9 +88,14 @@ def test_a_run_on_other_data_is_refused(tmp_path):
   folder.write_json("dataset.json", dataset.describe())
   check_same_data(folder, dataset)
   other = dataclasses.replace(dataset, fingerprint="1")
-  message = re.escape(f"the run in {tmp_path} was started on other data of the name 'small'")
-  with pytest.raises(RunError, match=rf"{message} \(fingerprint 0, now 1\); use another"):
+  message = (
+    f"the run in {tmp_path} was started on other data: on small of the fingerprint 0, not on small "
+    "of 1; "
+  )
+  with pytest.raises(RunError, match=f"^{re.escape(message)}use another --workdir$"):
     check_same_data(folder, other)
+  with pytest.raises(RunError, match=f"^{re.escape(message)}or so$"):
+    check_same_data(folder, other, "or so")
 
 
 def test_a_stand_in_is_said_in_a_box(tmp_path):

@@ -47,7 +47,7 @@ FIELDS: dict[str, Field] = {
   "checkpoint_every_steps": Field(0, _STEPS, "the same in steps"),
   # Where the examples come from.
   "data.name": Field("mnist", None, "a TFDS image classification dataset, or 'digits'"),
-  "data.files": Field("", None, "folder with files of one's own, instead; see data/files.py"),
+  "data.files": Field("", None, "folder of your own pictures or data, instead; see docs/data.md"),
   "data.data_dir": Field("", None, "folder of prepared data; '' is TFDS's own default"),
   "data.manual_dir": Field("", None, "folder with the dataset's original download files"),
   "data.offline": Field("digits", ["", "digits"], "stand-in for missing data; '' is an error"),
@@ -189,7 +189,8 @@ def _check_allowed(name: str, value: Any, field: Field) -> None:
   if name in OWN_CODE and is_reference(value):
     return
   if isinstance(allowed, list):
-    choices = listing(map(repr, allowed)) + did_you_mean(value, allowed)
+    own = ", nor 'MODULE:NAME' for code of one's own" if name in OWN_CODE else ""
+    choices = listing(map(repr, allowed)) + own + did_you_mean(value, allowed)
     _require(value in allowed, f"config.{name} is {shown(value)}, which is not one of {choices}")
   elif allowed and isinstance(value, tuple):
     ok = all(inside(element, allowed) for element in value)

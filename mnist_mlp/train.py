@@ -87,7 +87,9 @@ def train_and_evaluate(
       trainer = Trainer(run)
       new = trainer.state, trainer.metrics
       first_step, (trainer.state, trainer.metrics) = resume(run, new, checkpoints)
-      if folder.result() is None:
+      if folder.result() is not None:
+        run.console.line(f"the run in {folder.path} is finished: nothing is trained")
+      else:
         profiled = profile and team.leads
         dispatch = ProfiledOnce(trainer.dispatch, run) if profiled else trainer.dispatch
         loop = Loop(dispatch, run.timetable, trainer.pace, first_step, team)

@@ -2,6 +2,9 @@
 
 import functools
 import inspect
+import sys
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -37,12 +40,21 @@ def _net(config: ConfigDict, spec: DataSpec, prefix: str) -> None:
       way_out = "" if name == "train" else f"; without it, config.model.{name} must be 0"
       raise UsageError(f"{prefix}but its __call__ has no argument {name!r}{way_out}")
   images = jax.ShapeDtypeStruct((2, *spec.image_shape), "uint8")
-  logits, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), images)
+  init = functools.partial(jax.eval_shape, model.init_with_output, jax.random.key(0))
+  given = f"two images, uint8 {list(images.shape)}"
+  logits, variables = _tried(init, (images,), config.model.name, f"{prefix}which fails on {given}")
   shape, wanted = getattr(logits, "shape", None), (2, spec.num_classes)
   if shape != wanted:
     raise UsageError(f"{prefix}whose logits for two images have the shape {shape}, not {wanted}")
   if "params" not in variables:
     raise UsageError(f"{prefix}which has no parameters to train")
+  for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]):
+    if leaf.dtype != jnp.float32:
+      name = jax.tree_util.keystr(path, simple=True, separator="/")
+      raise UsageError(
+        f"{prefix}whose parameter {name} is {leaf.dtype}; parameters must be float32 (in Linen, "
+        "`dtype` is that of the computation, `param_dtype` that of parameters)"
+      )
 
 
 def _optimizer(config: ConfigDict, spec: DataSpec, prefix: str) -> None:
@@ -63,6 +75,29 @@ def _loss(config: ConfigDict, spec: DataSpec, prefix: str) -> None:
   logits = jax.ShapeDtypeStruct((2, spec.num_classes), jnp.float32)
   labels = jax.ShapeDtypeStruct((2,), jnp.int32)
   of_example = functools.partial(per_example, config.loss)
-  shape = getattr(jax.eval_shape(of_example, logits, labels, 0.0), "shape", None)
+  evaluate = functools.partial(jax.eval_shape, of_example)
+  given = f"logits and targets, float32 {list(logits.shape)} both"
+  failing = f"{prefix}which fails on {given}"
+  found = _tried(evaluate, (logits, labels, 0.0), config.loss.name, failing)
+  shape = getattr(found, "shape", None)
   if shape != (2,):
     raise UsageError(f"{prefix}whose losses of two examples have the shape {shape}, not (2,)")
+
+
+def _tried(function: Callable, arguments: tuple, name: str, failing: str) -> Any:
+  """Returns what a function gives that calls code of one's own.
+
+  Raises:
+    UsageError: it raises any error. The message begins with `failing`, and names the last line of
+      the module in `name`, 'module:attribute', that was reached.
+  """
+  try:
+    return function(*arguments)
+  except UsageError:
+    raise
+  except Exception as error:  # Whatever the code raises.
+    file = getattr(sys.modules[name.partition(":")[0]], "__file__", None)
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    where = f"{file}, line {lines[-1]}: " if lines else ""
+    told = str(error).strip().partition("\n")[0]
+    raise UsageError(f"{failing}: {where}{type(error).__name__}: {told}") from error

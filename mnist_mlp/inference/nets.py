@@ -49,6 +49,8 @@ class Net:
 
     If the run evaluates averaged weights, the logits are those of the averaged weights.
     """
+    if not len(images):  # No batch can be made of them.
+      return np.zeros((0, len(self.class_names)), np.float32)
     return placement.logits_of(self.state, images, self._frozen)
 
   @functools.cached_property

@@ -114,11 +114,11 @@ def define_places(values: flags.FlagValues) -> None:
 
 def places(values: flags.FlagValues) -> dict[str, str]:
   """Returns the folders that the flags of `define_places` give, by their names."""
-  names = ("files", "data_dir", "manual_dir")
-  for name in names:
-    if values[name].value == "":
+  given = {name: values[name].value for name in ("files", "data_dir", "manual_dir")}
+  for name, folder in given.items():
+    if folder == "":
       raise UsageError(f"--{name} is empty; name a folder, or leave it out")
-  return {name: values[name].value for name in names if values[name].value}
+  return {name: folder for name, folder in given.items() if folder is not None}
 
 
 Define = Callable[[flags.FlagValues, Sequence[str]], None]

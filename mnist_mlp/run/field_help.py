@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 
-from mnist_mlp.config import FIELDS, Field
+from mnist_mlp.config import FIELDS, OWN_CODE, Field
 from mnist_mlp.errors import listing
 from mnist_mlp.run.config_files import recipes
 
@@ -31,7 +31,8 @@ def _fields() -> Iterator[str]:
       yield ""
     last = section
     yield f"  --config.{name}={_as_flag(field)}"
-    about = f"{field.meaning}; {_allowed(field)}"
+    own = "; or MODULE:NAME, code of your own" if name in OWN_CODE else ""
+    about = f"{field.meaning}; {_allowed(field)}{own}"
     yield from textwrap.wrap(about, _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT)
 
 

@@ -55,6 +55,18 @@ class NoParameters(nn.Module):
     return jnp.zeros((len(images), 10))
 
 
+class Halved(Net):
+  @nn.compact
+  def __call__(self, images, train=False):
+    return nn.Dense(10, param_dtype=jnp.bfloat16)(images.reshape(len(images), -1) / 255)
+
+
+class ForLarger(Net):
+  @nn.compact
+  def __call__(self, images, train=False):
+    return nn.Dense(10)(images.reshape(len(images), 28 * 28))
+
+
 def needs_more(num_classes, depth):
   return Net(num_classes, depth)
 
@@ -69,6 +81,14 @@ def signs(learning_rate, b1=0.9):
 
 def hinge(logits, targets):
   return jax.nn.relu(1 - (2 * targets - 1) * logits).sum(-1)
+
+
+def of_three(logits, targets, weights):
+  return hinge(logits, targets) * weights
+
+
+def of_integer_labels(logits, labels):
+  return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
 def mean_hinge(logits, targets):
@@ -115,6 +135,17 @@ def module(tmp_path, monkeypatch):
       r"set config\.optimizer\.weight_decay to 0",
     ),
     ({"loss__name": "mine:A_NUMBER"}, "is no function"),
+    (
+      {"loss__name": "mine:of_three"},
+      r"'mine:of_three', which fails on logits and targets, float32 \[2, 10\] both: TypeError: "
+      "of_three.*missing 1 required positional argument: 'weights'",
+    ),
+    ({"loss__name": "mine:of_integer_labels"}, r"fails on logits .*mine\.py, line \d+: \w+: "),
+    ({"model__name": "mine:Halved"}, "whose parameter Dense_0/bias is bfloat16; parameters must"),
+    (
+      {"model__name": "mine:ForLarger"},
+      r"which fails on two images, uint8 \[2, 8, 8, 1\]: .*mine\.py, line 51: TypeError: ",
+    ),
     ({"loss__name": "mine:mean_hinge"}, r"of two examples have the shape \(\), not \(2,\)"),
   ],
 )

@@ -17,6 +17,18 @@ def test_arrays_give_the_probabilities_of_the_classes(net, test_split):
   np.testing.assert_allclose(inference.predict_images(committee, images), probabilities, rtol=1e-6)
 
 
+def test_no_images_have_no_probabilities(net):
+  empty = np.zeros((0, 28, 28, 1), np.uint8)
+  for some in (net, inference.Committee((net, net))):
+    assert inference.predict_images(some, empty).shape == (0, 10)
+
+
+def test_a_folder_is_no_net(net, tmp_path):
+  for ask in (inference.predict_images, inference.predict_files):
+    with pytest.raises(UsageError, match="the net is 'runs/adam', but must be what load_run or"):
+      ask("runs/adam", [])
+
+
 @pytest.mark.parametrize(
   ("images", "said"),
   [
@@ -39,6 +51,8 @@ def test_files_give_what_the_command_says(net, test_split, tmp_path):
   prepared = [inference.prepare(inference.load_picture(path)) for path in paths]
   assert inference.predict_files(net, paths) == inference.classify(net, prepared)
   assert inference.predict_files(net, map(str, paths)) == inference.classify(net, prepared)
+  for path in (paths[0], str(paths[0])):
+    assert inference.predict_files(net, path) == inference.classify(net, prepared[:1])
 
 
 def test_a_file_that_cannot_be_read_is_named(net, tmp_path):

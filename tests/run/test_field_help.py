@@ -17,6 +17,7 @@ def test_every_field_has_its_default_its_meaning_and_what_it_may_be():
     assert field.meaning in by_name[name]
     for allowed in [field.allowed] if isinstance(field.allowed, str) else field.allowed or ():
       assert allowed in by_name[name]
+    assert ("or MODULE:NAME, code of your own" in by_name[name]) == (name in config.OWN_CODE)
 
 
 def test_the_defaults_can_be_given_as_they_are_shown(tmp_path):

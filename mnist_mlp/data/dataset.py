@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class Dataset:
   source: str  # one line: where the data came from
   remarks: tuple[str, ...] = ()  # lines: how the examples came about
   shaping: str = ""  # how own pictures were brought to the images' shape
+  own_files: Callable[[str, Sequence[int]], list[str]] | None = None  # see `files_of`
 
   @property
   def num_classes(self) -> int:
@@ -55,6 +56,18 @@ class Dataset:
   def pen_strokes(self) -> bool:
     """Whether the images are pen strokes, see `strokes.are_pen_strokes`."""
     return are_pen_strokes(self.train.images)
+
+  def files_of(self, split: str, indices: Sequence[int]) -> list[str]:
+    """Returns where examples lie in the user's own folder: 'cat/1.png', or 'a.parquet: row 7'.
+
+    Args:
+      split: 'train', 'validation' or 'test'.
+      indices: the examples.
+
+    Returns:
+      A string for each example; [] for a dataset of TFDS.
+    """
+    return self.own_files(split, indices) if self.own_files else []
 
   def spec(self, pixel_statistics: bool = False) -> DataSpec:
     """Returns what a net and its training depend on.
@@ -117,11 +130,12 @@ def load(
     UsageError: `options` name a dataset, files or a validation split that cannot be.
     RunError: the data cannot be had, prepared or read.
   """
-  name, arrays = _obtain_or_stand_in(options, report, only["name"] if only else None)
+  source, arrays = _obtain_or_stand_in(options, report, only["name"] if only else None)
   if only and options.files and _was_rgb(only, arrays):
     options = options.copy_and_resolve_references()
     options.channels = 3
-    name, arrays = _obtain_or_stand_in(options, report, only["name"])
+    source, arrays = _obtain_or_stand_in(options, report, only["name"])
+  name = source.name
   check_number_of_classes(name, arrays.class_names)
   stand_in_for = options.name if name != options.name and not options.files else ""
   if arrays.validation is None and only and (count := _held_out_before(only, arrays)) is not None:
@@ -141,7 +155,26 @@ def load(
     source=arrays.origin,
     remarks=arrays.remarks,
     shaping=_SHAPING if options.files else "",
+    own_files=_own_files(source, _data_folder(options.data_dir), arrays, train.num_examples),
   )
+
+
+def _own_files(
+  source: Source, folder: Path, arrays: Arrays, in_train: int
+) -> Callable[[str, Sequence[int]], list[str]] | None:
+  """Returns what `Dataset.files_of` calls; `in_train` is the number of its train examples."""
+  if not isinstance(source, files.FilesSource):
+    return None
+
+  def place(split: str, index: int) -> tuple[str, int]:
+    if split == "test":
+      return split, index
+    # Of the source's train and validation, one after the other, the dataset's train is the first.
+    index += in_train if split == "validation" else 0
+    past = index - arrays.train.num_examples
+    return ("train", index) if past < 0 else ("validation", past)
+
+  return lambda split, indices: source.files_of(folder, [place(split, i) for i in indices])
 
 
 def _was_rgb(facts: Mapping[str, Any], arrays: Arrays) -> bool:
@@ -163,14 +196,14 @@ def _held_out_before(facts: Mapping[str, Any], arrays: Arrays) -> int | None:
 
 def _obtain_or_stand_in(
   options: ConfigDict, report: Report, only: str | None
-) -> tuple[str, Arrays]:
-  """Returns the name and the arrays of the dataset asked for, or of its stand-in."""
+) -> tuple[Source, Arrays]:
+  """Returns the dataset asked for, or its stand-in, and its arrays."""
   folder = _data_folder(options.data_dir)
   if not only:  # A run that goes on may find its data prepared, and the originals gone.
     _check_manual_dir(options.manual_dir)
   try:
     source = _asked_for(options, report, only)
-    return source.name, obtain(source, folder, report)
+    return source, obtain(source, folder, report)
   except UserError as error:
     if only:
       raise RunError(f"the run was started on {only}, which cannot be had: {error}") from error
@@ -185,7 +218,7 @@ def _obtain_or_stand_in(
       "--config.data.offline= makes this an error"
     )
   stand_in = TfdsSource(options.offline, options.manual_dir)
-  return stand_in.name, obtain(stand_in, folder, report)
+  return stand_in, obtain(stand_in, folder, report)
 
 
 def _asked_for(options: ConfigDict, report: Report, only: str | None) -> Source:

@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from mnist_mlp.data import folders, formats, idx, memory, parquet
 from mnist_mlp.data.formats import SPLITS, Files, Label, Row
 from mnist_mlp.data.source import check_number_of_classes
-from mnist_mlp.errors import RunError, UsageError, listing
+from mnist_mlp.errors import RunError, UsageError, listing, printable
 from mnist_mlp.paths import expand
 
 with epy.lazy_imports():  # A run on cached data needs none of these.
@@ -31,7 +31,7 @@ with epy.lazy_imports():  # A run on cached data needs none of these.
 
 FORMATS = (idx.FORMAT, parquet.FORMAT, folders.FORMAT)
 
-_VERSION = "1.1.0"  # Increase it when the same files would give other examples.
+_VERSION = "1.2.0"  # Increase it when the same files would be prepared otherwise.
 _MARK = " (own files)"  # at the end of the name of a dataset
 _SHOWN = 5  # names in a message
 
@@ -117,7 +117,7 @@ class FilesSource:
       split: one of `splits`.
 
     Yields:
-      (0, {'image': uint8 [H, W, C], 'label': int}), (1, ...), ...
+      (0, {'image': uint8 [H, W, C], 'label': int, 'file': str}), (1, ...), ...; see `files_of`.
 
     Raises:
       RunError: a picture cannot be decoded.
@@ -127,7 +127,8 @@ class FilesSource:
       image = row.picture  # Already of the right shape, it takes no detour.
       if not (isinstance(image, np.ndarray) and image.shape == self.image_shape):
         image = pictures.shaped(formats.picture_of(row), *self.image_shape)
-      yield index, {"image": image, "label": numbers[row.label]}
+      file = printable(row.where.removeprefix(f"{self.root}{os.sep}"))
+      yield index, {"image": image, "label": numbers[row.label], "file": file}
 
   def _of_split(self, split: str) -> Iterator[Row]:
     if "test" in self.files or split == "validation":
@@ -182,7 +183,11 @@ class FilesSource:
       name=self.key,
       version=self.version,
       features=tfds.features.FeaturesDict(
-        {"image": tfds.features.Image(shape=shape), "label": tfds.features.ClassLabel(names=names)}
+        {
+          "image": tfds.features.Image(shape=shape),
+          "label": tfds.features.ClassLabel(names=names),
+          "file": tfds.features.Text(),
+        }
       ),
       split_datasets={split: self.examples(split) for split in self.splits},
       data_dir=folder,
@@ -193,6 +198,17 @@ class FilesSource:
     """Returns the description: the files are at hand, since `find` found them."""
     del folder, builder
     return self.description
+
+  def files_of(self, folder: Path, places: Sequence[tuple[str, int]]) -> list[str]:
+    """Returns for some examples the file that each lies in, and the place in it if it has several.
+
+    Args:
+      folder: the data folder, in which the examples are prepared.
+      places: the split of each example, one of `splits`, and its index in it, as prepared.
+    """
+    prepared = tfds.builder_from_directory(folder / self.key / self.version)
+    splits = {split: prepared.as_data_source(split) for split, _ in places}
+    return [splits[split][index]["file"].decode() for split, index in places]
 
   def superseded(self, folder: Path) -> list[Path]:
     """Returns what was prepared, or decoded, from earlier states of the same folder."""

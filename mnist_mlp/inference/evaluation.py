@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ class Evaluation:
   dataset: str  # its name
   split: str  # 'test', 'validation' or 'train'
   examples: Examples
+  own_files: Callable[[Sequence[int]], list[str]] | None = None  # see `data.Dataset.files_of`
 
   @property
   def order(self) -> str:
@@ -98,7 +99,8 @@ def evaluate(
   examples = getattr(loaded, split)
   if not examples.num_examples:
     raise UsageError(f"--split is {split!r}, but config.data.validation_examples of the run is 0")
-  return Evaluation(net, loaded.name, split, examples)
+  own_files = functools.partial(loaded.files_of, split) if loaded.own_files else None
+  return Evaluation(net, loaded.name, split, examples, own_files)
 
 
 def measure(evaluation: Evaluation) -> dict[str, Any]:
@@ -166,13 +168,16 @@ def _worst_mistakes(evaluation: Evaluation, predictions: np.ndarray) -> list[dic
   probabilities = evaluation.probabilities
   wrong = np.flatnonzero(predictions != labels)
   likelihood = probabilities[wrong, labels[wrong]]
+  worst = wrong[np.argsort(likelihood, kind="stable")][:MISTAKES].tolist()
+  files = evaluation.own_files(worst) if evaluation.own_files else [None] * len(worst)
   return [
     {
-      "index": int(i),
+      "index": i,
+      "file": file,
       "label": names[labels[i]],
       "predicted": names[predictions[i]],
       "probability": float(probabilities[i, predictions[i]]),
       "probability_of_label": float(probabilities[i, labels[i]]),
     }
-    for i in wrong[np.argsort(likelihood, kind="stable")][:MISTAKES]
+    for i, file in zip(worst, files, strict=True)
   ]

@@ -91,8 +91,9 @@ def _worst_mistakes(numbers: Mapping[str, Any]) -> list[str]:
     "",
     f"worst mistakes; images are counted {numbers['order']}",
     *(
-      f"image {m['index']}: a {m['label']}, to which it gave {m['probability_of_label']:.1%}; "
-      f"it said {m['predicted']}, {m['probability']:.1%} sure"
+      f"image {m['index']}{f', {file}' if (file := m['file']) else ''}: labelled {m['label']}, "
+      f"to which it gave {m['probability_of_label']:.1%}; it said {m['predicted']}, "
+      f"{m['probability']:.1%} sure"
       for m in numbers["worst_mistakes"]
     ),
   ]

@@ -145,19 +145,20 @@ def worst_mistakes(
   wrong = np.flatnonzero(predictions != labels)
   chosen = wrong[np.argsort(-loss[wrong], kind="stable")][:count]
   rows = -(-len(chosen) // 5)
+  names = [(class_names[labels[index]], class_names[predictions[index]]) for index in chosen]
+  gap = " " if all(len(true + predicted) < 10 for true, predicted in names) else "\n"
+  above = 0.3 if gap == " " else 0.6  # inches, for the title and the number of the picture before
 
-  figure = Figure((WIDTH, 0.8 + rows * (WIDTH / 5 + 0.3)), layout="constrained")
+  figure = Figure((WIDTH, 0.8 + rows * (WIDTH / 5 + above)), layout="constrained")
   figure.suptitle(f"{_errors_of(len(wrong), len(labels))}, the worst: true → predicted, how sure")
   if order:
     figure.supxlabel(f"images are counted {literal(order)}", fontsize=9)
   axes = figure.subplots(max(rows, 1), 5).ravel()
   for ax in axes:
     ax.set_axis_off()
-  for ax, index in zip(axes, chosen, strict=False):
+  for ax, index, (true, predicted) in zip(axes, chosen, names, strict=False):
     image = images[index]
     ax.imshow(image, "gray_r", vmin=0, vmax=255 if image.dtype == np.uint8 else 1.0)
-    true, predicted = class_names[labels[index]], class_names[predictions[index]]
-    gap = " " if len(true + predicted) < 10 else "\n"
     sure = np.exp(log_probabilities[index].max())
     ax.set_title(f"{literal(true)} →{gap}{literal(predicted)} {sure:.0%}", fontsize=11)
     if order:

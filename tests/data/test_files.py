@@ -43,7 +43,7 @@ WRITERS = [write_idx, write_idx_dotted, write_parquet, write_parquet_in_folders,
 def test_every_format_is_read(tmp_path, write):
   write(tmp_path / "mine")
   dataset, said = load(tmp_path / "mine", tmp_path / "data")
-  assert "preparing mine (own files) 1.1.0, once" in said
+  assert "preparing mine (own files) 1.2.0, once" in said
   assert str(tmp_path / "mine") in dataset.source
   assert (dataset.name, dataset.stand_in_for) == ("mine (own files)", "")
   assert dataset.class_names == tuple("0123456789") and dataset.image_shape == (8, 10, 1)

@@ -1,12 +1,26 @@
 import json
+import os
 import shutil
 
+import numpy as np
 import pytest
 from loading import listing_of
-from own_files import remove, rewrite, rows, write_idx, write_parquet, write_pictures
+from own_files import (
+  TEST,
+  TRAIN,
+  examples,
+  load,
+  remove,
+  rewrite,
+  rows,
+  write_idx,
+  write_parquet,
+  write_pictures,
+)
+from PIL import Image
 from processes import run
 
-from mnist_mlp import config, inference
+from mnist_mlp import config, data, inference
 from mnist_mlp.errors import RunError, UsageError
 from mnist_mlp.train import train_and_evaluate
 
@@ -110,7 +124,12 @@ def test_the_commands_find_files_that_have_moved_and_refuse_others(tmp_path):
   assert "which cannot be had: config.data.files is" in done.stderr
   assert done.stderr.endswith("; --files=FOLDER says where they lie now\n")
   done = evaluate(f"--files={new}", "--split=validation")
-  assert json.loads(done.stdout)["examples"] == 20 and "other pictures" not in done.stderr
+  report = json.loads(done.stdout)
+  assert report["examples"] == 20 and "other pictures" not in done.stderr
+  text = (workdir / "evaluation" / "new-own-files-validation" / "report.txt").read_text()
+  for mistake in report["worst_mistakes"]:
+    assert mistake["file"].startswith("train-images-idx3-ubyte.gz: image ")
+    assert f"image {mistake['index']}, {mistake['file']}: labelled {mistake['label']}, to" in text
   done = evaluate(f"--files={others}")
   assert json.loads(done.stdout)["dataset"] == "others (own files)"
   assert "these are other pictures than those of old (own files)" in done.stderr
@@ -180,3 +199,63 @@ def test_the_commands_work_on_folders_of_pictures(tmp_path, digits_dir):
   assert (tmp_path / "run" / "evaluation" / "mine-own-files-test" / "report.txt").exists()
   process = run("--dataset=digits", workdir, module="mnist_mlp.evaluate")
   assert process.returncode == 2 and "'digits', with images of (28, 28, 1)" in process.stderr
+
+
+def check_files(dataset, image_of):
+  """Checks that each example is what lies where `files_of` says."""
+  for split in ("train", "validation", "test"):
+    images, labels = getattr(dataset, split)
+    found = dataset.files_of(split, range(len(labels)))
+    assert len(set(found)) == len(labels)
+    for file, image, label in zip(found, images, labels, strict=True):
+      expected, name = image_of(file)
+      np.testing.assert_array_equal(image[..., 0], expected)
+      assert dataset.class_names[label] == name
+
+
+@pytest.mark.parametrize("held_out", [0, 20])
+@pytest.mark.parametrize("splits", [("train",), ("train", "test"), ("train", "val", "test")])
+def test_each_example_is_in_the_file_that_is_named(tmp_path, splits, held_out):
+  write_pictures(tmp_path / "mine")
+  if "test" not in splits:
+    shutil.rmtree(tmp_path / "mine" / "test")
+  if "val" in splits:
+    for path in sorted((tmp_path / "mine" / "train").glob("*/*.png"))[::4]:
+      moved = tmp_path / "mine" / "val" / path.parent.name / path.name
+      moved.parent.mkdir(parents=True, exist_ok=True)
+      path.rename(moved)
+  dataset, _ = load(tmp_path / "mine", tmp_path / "data", validation_examples=held_out)
+  assert bool(dataset.validation.num_examples) == bool(held_out)
+
+  def image_of(file):
+    path = tmp_path / "mine" / file
+    return np.asarray(Image.open(path)), path.parent.name
+
+  check_files(dataset, image_of)
+
+
+def test_of_files_that_hold_several_examples_the_place_is_named(tmp_path):
+  write_idx(tmp_path / "idx")
+  dataset, _ = load(tmp_path / "idx", tmp_path / "data", validation_examples=20)
+  splits = {"train": examples(TRAIN), "t10k": examples(TEST)}
+
+  def image_of(file):
+    name, index = file.split("-images-idx3-ubyte.gz: image ")
+    images, labels = splits[name]
+    return images[int(index)], str(labels[int(index)])
+
+  check_files(dataset, image_of)
+
+
+def test_a_dataset_of_tfds_names_no_files(digits_dir):
+  options = config.default().data
+  options.update(name="digits", data_dir=str(digits_dir))
+  assert data.load(options, report=lambda line: None).files_of("test", [0, 1]) == []
+
+
+def test_file_names_that_are_no_text_are_shown(tmp_path):
+  write_pictures(tmp_path / "mine")
+  odd = tmp_path / "mine" / "test" / "3" / os.fsdecode(b"\xff\x1b.png")
+  next((tmp_path / "mine" / "test" / "3").iterdir()).rename(odd)
+  dataset, _ = load(tmp_path / "mine", tmp_path / "data")
+  assert r"test/3/\udcff\x1b.png" in dataset.files_of("test", range(40))

@@ -75,6 +75,7 @@ def test_the_test_split(workdir, dataset):
   for mistake in worst:
     assert mistake["label"] == str(labels[mistake["index"]]) != mistake["predicted"]
     assert mistake["predicted"] == str(predictions[mistake["index"]])
+    assert mistake["file"] is None  # It lies in files of TFDS.
   likelihoods = [mistake["probability_of_label"] for mistake in worst]
   assert likelihoods == sorted(likelihoods)
 

@@ -8,15 +8,12 @@ where those of the run lie now, or others.
 
 import functools
 import json
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import flags
 from etils import epy
 
-from mnist_mlp import paths
 from mnist_mlp.errors import UsageError, did_you_mean, listing
 from mnist_mlp.run import cli
 
@@ -53,7 +50,8 @@ def main(line: cli.CommandLine) -> None:
   if split not in _SPLITS:
     choices = listing(_SPLITS) + did_you_mean(split, _SPLITS)
     raise UsageError(f"--split is {split!r}, which is not one of {choices}")
-  out, places = _out(line.flags.out), cli.places(line.flags)
+  out = None if line.flags.out is None else cli.folder_of("out", line.flags.out)
+  places = cli.places(line.flags)
   environment.use_compilation_cache()
   net = inference.load_nets(workdirs, best=best)
   to_stderr = functools.partial(print, file=sys.stderr)
@@ -63,16 +61,6 @@ def main(line: cli.CommandLine) -> None:
   folder = out or report.folder_of(evaluation, best=best)
   report.write(evaluation, numbers, folder)
   print(f"figures and this report: {folder}", file=sys.stderr)
-
-
-def _out(given: str | None) -> Path | None:
-  """Returns the folder that --out names, if it was given; raises a UsageError if it cannot be."""
-  if given is None:
-    return None
-  folder = paths.expand(given)
-  if not given or (os.path.lexists(folder) and not os.path.isdir(folder)):
-    raise UsageError(f"--out is {given!r}, but must be the name of a folder, which may be new")
-  return folder
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from absl import flags
 from etils import epy
 
 from mnist_mlp.errors import RunError, UsageError
-from mnist_mlp.paths import expand
 from mnist_mlp.run import cli
 
 with epy.lazy_imports():  # JAX takes seconds, for which --help and errors need not wait.
@@ -44,10 +43,10 @@ def main(line: cli.CommandLine) -> None:
     raise UsageError("--workdir is missing: the folder of a run, for example runs/adam")
   if not values.out:
     raise UsageError("--out is missing: a folder for the files, for example exported")
-  places = cli.places(values)
+  folder, places = cli.folder_of("out", values.out), cli.places(values)
   environment.use_compilation_cache()
   net = inference.load_nets(values.workdir, best=values.best)
-  path = exporting.export(net, expand(values.out), values.format, values.dtype)
+  path = exporting.export(net, folder, values.format, values.dtype)
   shape = ", ".join(map(str, net.image_shape))
   print(
     f"{path}: {path.stat().st_size:,} bytes; images, uint8 [batch, {shape}] -> probabilities, "

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from mnist_mlp import config
 from mnist_mlp.errors import UsageError
 from mnist_mlp.run import cli
+from mnist_mlp.run.config_files import load_module
 from mnist_mlp.run.origin import Origin, origin_of
 from mnist_mlp.run.workdir import Workdir, chosen, logdir_of
 
@@ -73,6 +74,7 @@ def main(line: cli.CommandLine) -> None:
     folder.check_config(validated)
     result = folder.result()
     if result is None:
+      _say_if_sweep(line)
       with distributed.join(place, validated) as team, line.resumable(workdir):
         environment.use_compilation_cache(quiet=not team.leads)
         train.train_and_evaluate(validated, workdir, profile=line.flags.profile, origin=origin)
@@ -150,6 +152,17 @@ def _config(line: cli.CommandLine, origin: Origin | None, folder: Workdir) -> Co
     held = folder.config() if origin_of(folder) == origin else None
     return held or origin.config()
   return config.validate(line.flags.config)
+
+
+def _say_if_sweep(line: cli.CommandLine) -> None:
+  """Says that a file holds a sweep, unless overrides show that one of its configs is meant."""
+  path = line.config_path if line.flags.config is not None else None
+  overridden = any(a.lstrip("-").startswith(("config.", "noconfig.")) for a in line.arguments)
+  if path and not overridden and "sweep" in load_module(path):
+    print(
+      f"{path} holds a sweep, of which this trains the base config alone; the sweep is trained by "
+      f"{line.program.replace('.main', '.sweep')} --config={shlex.quote(path)}"
+    )
 
 
 def _say_finished(folder: Workdir, result: Mapping[str, Any]) -> None:

@@ -34,6 +34,7 @@ FORMATS = (idx.FORMAT, parquet.FORMAT, folders.FORMAT)
 _VERSION = "1.2.0"  # Increase it when the same files would be prepared otherwise.
 _MARK = " (own files)"  # at the end of the name of a dataset
 _SHOWN = 5  # names in a message
+_MOST_COMPLAINTS = 20  # lines in a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +73,10 @@ class FilesSource:
   @functools.cached_property
   def remarks(self) -> tuple[str, ...]:
     """What a user has to know of how the examples were made of the files, a line each."""
-    return (*self._about_splits(), *self._about_shapes())
+    copies = survey.about_copies(
+      (split, row) for split in self.splits for row in self._of_split(split)
+    )
+    return (*self._about_splits(), *copies, *self._about_shapes())
 
   @functools.cached_property
   def classes(self) -> dict[Label, str]:
@@ -100,7 +104,22 @@ class FilesSource:
   @functools.cached_property
   def _survey(self) -> "survey.Survey":
     rows = (row for split in self.files for row in self._rows(split))
-    return survey.Survey.of(map(survey.look, rows))
+    try:
+      return survey.Survey.of(map(survey.look, rows))
+    except RunError as error:
+      raise self._unusable() from error
+
+  def _unusable(self) -> RunError:
+    """Returns an error that names all pictures that cannot be used: one knows of at least one."""
+    complaints = []
+    for split in self.files:
+      try:
+        for row in self._rows(split):
+          complaints += formats.complaint(row)
+      except RunError as error:  # The file that holds the pictures cannot be read further.
+        complaints.append(str(error))
+    first, more = complaints[:_MOST_COMPLAINTS], complaints[_MOST_COMPLAINTS:]
+    return RunError("\n".join([*first, *([f"and {len(more):,} more"] if more else [])]))
 
   @functools.cached_property
   def _for_test(self) -> "set[survey.Digest]":
@@ -126,7 +145,10 @@ class FilesSource:
     for index, row in enumerate(self._of_split(split)):
       image = row.picture  # Already of the right shape, it takes no detour.
       if not (isinstance(image, np.ndarray) and image.shape == self.image_shape):
-        image = pictures.shaped(formats.picture_of(row), *self.image_shape)
+        try:
+          image = pictures.shaped(formats.picture_of(row), *self.image_shape)
+        except RunError as error:
+          raise self._unusable() from error
       file = printable(row.where.removeprefix(f"{self.root}{os.sep}"))
       yield index, {"image": image, "label": numbers[row.label], "file": file}
 
@@ -260,9 +282,7 @@ def _find_format(root: Path) -> tuple[formats.Format, Files]:
   found = [(some, files) for some in FORMATS if (files := some.find(root))]
   if not found:
     known = ", nor ".join(some.example for some in FORMATS)
-    raise UsageError(
-      f"config.data.files: {root} holds neither {known}; give the folder in which they lie"
-    )
+    raise UsageError(f"config.data.files: {root} holds neither {known}; {folders.way_out(root)}")
   if len(found) > 1:
     names = " as well as ".join(some.name for some, _ in found)
     raise UsageError(f"config.data.files: {root} holds {names}; move those that are not meant")

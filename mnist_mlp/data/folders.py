@@ -78,6 +78,13 @@ def _is_picture(path: Path) -> bool:
   return path.name.lower().endswith(pictures.ALL_SUFFIXES)
 
 
+def way_out(root: Path) -> str:
+  """Returns what to do with a folder in which no format was found."""
+  if any(map(_is_picture, visible(root))):
+    return "make a folder for each class in it, and move the pictures there"
+  return "give the folder in which they lie"
+
+
 def _passed_over(root: Path, files: Files) -> list[str]:
   """Returns what lies beside the pictures: other files, and folders that are no split."""
   classes = sorted({path.parent for paths in files.values() for path in paths})

@@ -109,3 +109,12 @@ def picture_of(row: Row) -> "Image.Image":
     return pictures.plain(loaded, row.where)
   except RunError as error:
     raise RunError(f"{error}; mend it or take it out of the data") from error
+
+
+def complaint(row: Row) -> list[str]:
+  """Returns [what is wrong with the picture of a row], or [] if it can be used."""
+  try:
+    picture_of(row)
+  except RunError as error:
+    return [str(error)]
+  return []

@@ -2,14 +2,16 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from mnist_mlp.data.formats import Label, Row, picture_of
+from mnist_mlp.errors import listing
 
 _TEST_SHARE = 0.2  # of the pictures, where the files have no test split
+_SHOWN = 3  # names in a line
 _LONGEST = 128  # pixels, a side of pictures that have to be resized anyway
 
 Digest = bytes
@@ -87,3 +89,32 @@ def for_test(rows: Iterable[Row]) -> set[Digest]:
 def _place(one: Digest) -> float:
   """Returns where a digest lies between the smallest one, 0, and the largest one, 1."""
   return int.from_bytes(one[:8], "big") / 2**64
+
+
+def about_copies(rows: Iterable[tuple[str, Row]]) -> Iterator[str]:
+  """Yields a line if pictures of train are in another split too, and one if some have two labels.
+
+  Args:
+    rows: each picture and the split that it belongs to, all of train first.
+  """
+  first: dict[Digest, tuple[str, Label]] = {}
+  leaked, contrary = [], []
+  for split, row in rows:
+    before, label = first.setdefault(digest(row)[:8], (split, row.label))  # They may be many.
+    if before == "train" != split:
+      leaked.append(row.where)
+    if label != row.label:
+      contrary.append(row.where)
+  if leaked:
+    yield (
+      f"copies of training pictures are in other splits, where a net knows them by heart: "
+      f"{_counted(leaked)}"
+    )
+  if contrary:
+    yield f"copies of one picture are of different classes: {_counted(contrary)}"
+
+
+def _counted(names: list[str]) -> str:
+  """Returns the first names, and how many more there are."""
+  more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+  return f"{listing(names[:_SHOWN])}{more}"

@@ -25,6 +25,7 @@ from ml_collections import ConfigDict, config_flags
 from mnist_mlp import config as config_lib
 from mnist_mlp import startup
 from mnist_mlp.errors import Interrupted, UsageError, UserError, printable
+from mnist_mlp.paths import expand
 from mnist_mlp.run import field_help
 from mnist_mlp.run.config_files import find, load_config
 from mnist_mlp.run.console import terminal_may_go
@@ -119,6 +120,18 @@ def places(values: flags.FlagValues) -> dict[str, str]:
     if folder == "":
       raise UsageError(f"--{name} is empty; name a folder, or leave it out")
   return {name: folder for name, folder in given.items() if folder is not None}
+
+
+def folder_of(name: str, given: str) -> Path:
+  """Returns the folder that a flag names, which may be new.
+
+  Raises:
+    UsageError: it cannot be one.
+  """
+  folder = expand(given)
+  if not given or (os.path.lexists(folder) and not os.path.isdir(folder)):
+    raise UsageError(f"--{name} is {given!r}, but must be the name of a folder, which may be new")
+  return folder
 
 
 Define = Callable[[flags.FlagValues, Sequence[str]], None]
@@ -320,7 +333,10 @@ def _flag_errors() -> Iterator[None]:
 def _wrong_value(message: str) -> str:
   """Rewords absl's 'flag --config.seed=x: invalid literal for int() ...'."""
   match = re.match(r"flag --(config\.([^=]+))=(.*?): ", message, re.DOTALL)
-  if not match:
-    return message
-  kind = type(config_lib.flatten(config_lib.default()).get(match[2])).__name__
-  return f"{match[1]} is {match[3]!r}, but must be of type {kind}"
+  if match:
+    kind = type(config_lib.flatten(config_lib.default()).get(match[2])).__name__
+    return f"{match[1]} is {match[3]!r}, but must be of type {kind}"
+  number = re.match(
+    r"flag (--[^=]+)=(.*?): (invalid literal|could not convert)", message, re.DOTALL
+  )
+  return f"{number[1]} is {number[2]!r}, but must be a number" if number else message

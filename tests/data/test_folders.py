@@ -2,12 +2,12 @@ import shutil
 
 import numpy as np
 import pytest
-from own_files import TEST, assert_refused, encode, examples, put, source, write_pictures
+from own_files import TEST, assert_refused, encode, examples, load, put, source, write_pictures
 from PIL import Image
 
 from mnist_mlp.data import survey
 from mnist_mlp.data.formats import Row
-from mnist_mlp.errors import RunError
+from mnist_mlp.errors import RunError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -176,3 +176,47 @@ def test_one_picture_of_each_class_is_refused(tmp_path):
   write_classes(tmp_path, 3)
   with pytest.raises(RunError, match="no two pictures of any class"):
     list(source(tmp_path).examples("test"))
+
+
+def test_copies_in_other_splits_and_classes_are_said(tmp_path):
+  write_pictures(tmp_path)
+  assert source(tmp_path).remarks == ()
+  train, test = tmp_path / "train", tmp_path / "test"
+  copied = sorted(train.glob("*/*.png"))[:5]
+  for index, path in enumerate(copied):
+    shutil.copy(path, test / path.parent.name / f"copy{index}.png")
+  first = copied[0]
+  other = train / "9" / "other.png"
+  shutil.copy(first, other)
+  leaked, contrary = source(tmp_path).remarks
+  beginning = "copies of training pictures are in other splits, where a net knows them by heart: "
+  named = [str(test / copied[index].parent.name / f"copy{index}.png") for index in range(3)]
+  assert leaked == f"{beginning}{', '.join(named)} and 2 more"
+  assert contrary == f"copies of one picture are of different classes: {other}"
+
+
+@pytest.mark.parametrize("choices", [{}, {"image_size": (8, 10), "channels": 1}])
+def test_all_pictures_that_cannot_be_used_are_named_at_once(tmp_path, choices):
+  write_pictures(tmp_path / "mine")
+  bad = [f"{split}/{label}/bad.png" for split in ("test", "train") for label in range(10)]
+  for name in bad:
+    put(name, b"no")(tmp_path / "mine")
+  put("train/3/more.png", b"")(tmp_path / "mine")
+  with pytest.raises(RunError) as caught:
+    load(tmp_path / "mine", tmp_path / "data", **choices)
+  *lines, last = str(caught.value).split("\n")
+  assert last == "and 1 more" and len(lines) == 20
+  for line in lines:
+    assert "is not a picture of a known format" in line or "is empty" in line
+    assert line.endswith("mend it or take it out of the data")
+  named = [line.split()[0] for line in lines]
+  assert set(named) <= {str(tmp_path / "mine" / name) for name in [*bad, "train/3/more.png"]}
+
+
+def test_pictures_in_no_folder_of_a_class_get_a_way_out(tmp_path):
+  put("a.png", encode(GOOD))(tmp_path)
+  with pytest.raises(UsageError, match="make a folder for each class in it, and move the pictures"):
+    source(tmp_path)
+  (tmp_path / "a.png").unlink()
+  with pytest.raises(UsageError, match="give the folder in which they lie"):
+    source(tmp_path)

@@ -149,6 +149,8 @@ def test_the_command_says_what_it_wrote(trained_run, tmp_path):
     (["--workdir=RUN", "--out=x", "--format=tflite"], "--format=tflite"),
     (["--workdir=no/run", "--out=x"], "no/run does not exist"),
     (["--workdir=RUN", "--out=FILE/x"], "cannot write to"),
+    (["--workdir=RUN", "--out=FILE"], "must be the name of a folder, which may be new"),
+    (["--workdir=RUN", "--out=x", "--files="], "--files is empty; name a folder"),
   ],
 )
 @pytest.mark.slow

@@ -66,6 +66,8 @@ def test_a_config_file_may_lie_in_the_home_folder(tmp_path, monkeypatch, argumen
     ([f"--config={ADAM}", "--config.=1"], "config. is not a field"),
     ([f"--config={ADAM}", f"--config={ADAM}"], "--config is given twice"),
     ([f"--config={ADAM}", f"--config.seed={'9' * 5000}"], "config.seed is '999"),
+    (["--more_epochs=many"], "--more_epochs is 'many', but must be a number"),
+    (["--process_id=1.5"], "--process_id is '1.5', but must be a number"),
     (["--config=a\0b"], "the path 'a\\x00b' holds a NUL character"),
     (["--config=adam", "--config.lr=1"], "did you mean 'optimizer.learning_rate'?"),
     (

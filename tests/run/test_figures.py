@@ -1,6 +1,7 @@
 """Pictures of one run."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -114,6 +115,24 @@ def test_worst_mistakes_of_many_kinds_of_images(shape):
   assert len(pictures) == 25
   assert pictures[0][1].shape == (shape if shape[-1] == 3 else shape[:2])
   assert figures.to_image(figure).std() > 10
+
+
+def test_long_names_do_not_reach_into_other_pictures():
+  images = np.zeros((10, 28, 28, 1), np.uint8)
+  logits = np.tile([1.0, 0.0], (10, 1))
+  figure = figures.worst_mistakes(
+    Examples(images, [1] * 10), logits, ["triangle", "rectangle"], order="from 0"
+  )
+  figures.to_image(figure)  # Only now is its layout known.
+  boxes = [
+    artist.get_window_extent()
+    for ax in figure.axes
+    for artist in (ax.title, *ax.texts)
+    if artist.get_text()
+  ]
+  assert len(boxes) == 20
+  for one, other in itertools.combinations(boxes, 2):
+    assert not one.overlaps(other)
 
 
 def test_worst_mistakes_have_numbers_once_it_is_said_how_they_are_counted():

@@ -38,7 +38,7 @@ class Interrupted(UserError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
   """Returns '; did you mean X?' for the known name nearest to `name`, else ''."""
-  matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+  matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
   return f"; did you mean {matches[0]!r}?" if matches else ""
 
 

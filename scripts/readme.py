@@ -35,9 +35,10 @@ def main():
 
 
 def shorten(output, workdir):
-  """Returns the output without the middle epochs, the table of parameters and local paths."""
+  """Returns the output with dots for the middle epochs and the parameters; without local paths."""
   output = re.sub(r"prepared in \S+", "prepared in ~/tensorflow_datasets/mnist/3.0.1", output)
-  output = re.sub(r"^(this run again|[+|]).*\n", "", output, flags=re.MULTILINE)
+  output = re.sub(r"^this run again.*\n", "", output, flags=re.MULTILINE)
+  output = re.sub(r"^([+|].*\n)+", "...\n", output, flags=re.MULTILINE)
   lines = output.replace(str(workdir), "runs/adam-20261121-120000").splitlines()
   epochs = [i for i, line in enumerate(lines) if line.startswith("epoch")]
   kept = [*lines[: epochs[3]], "...", *lines[epochs[-1] :]]

@@ -103,7 +103,8 @@ def _in_folder(folder: Path, report: Report) -> Iterator[tuple[str, Path | RunEr
     more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
     report(f"note: passed over in {folder}: {listing(others[:_MOST_NAMED])}{more}")
   if not found:
-    yield str(folder), RunError(f"the folder {folder} holds no pictures")
+    inside = "; name the folders in it" if any(path.is_dir() for path in paths) else ""
+    yield str(folder), RunError(f"the folder {folder} holds no pictures{inside}")
   yield from ((str(path), path) for path in found)
 
 

@@ -107,10 +107,10 @@ class FilesSource:
     try:
       return survey.Survey.of(map(survey.look, rows))
     except RunError as error:
-      raise self._unusable() from error
+      raise self._unusable(error) from error
 
-  def _unusable(self) -> RunError:
-    """Returns an error that names all pictures that cannot be used: one knows of at least one."""
+  def _unusable(self, found: RunError) -> RunError:
+    """Returns an error that names all pictures that cannot be used, once one of them is found."""
     complaints = []
     for split in self.files:
       try:
@@ -118,6 +118,7 @@ class FilesSource:
           complaints += formats.complaint(row)
       except RunError as error:  # The file that holds the pictures cannot be read further.
         complaints.append(str(error))
+    complaints = complaints or [str(found)]  # The file may have been mended meanwhile.
     first, more = complaints[:_MOST_COMPLAINTS], complaints[_MOST_COMPLAINTS:]
     return RunError("\n".join([*first, *([f"and {len(more):,} more"] if more else [])]))
 
@@ -148,7 +149,7 @@ class FilesSource:
         try:
           image = pictures.shaped(formats.picture_of(row), *self.image_shape)
         except RunError as error:
-          raise self._unusable() from error
+          raise self._unusable(error) from error
       file = printable(row.where.removeprefix(f"{self.root}{os.sep}"))
       yield index, {"image": image, "label": numbers[row.label], "file": file}
 

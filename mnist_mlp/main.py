@@ -73,12 +73,14 @@ def main(line: cli.CommandLine) -> None:
     validated = _config(line, origin, folder)
     folder.check_config(validated)
     result = folder.result()
+    leads = not (place and place.process_id)
     if result is None:
-      _say_if_sweep(line)
+      if leads:
+        _say_if_sweep(line)
       with distributed.join(place, validated) as team, line.resumable(workdir):
         environment.use_compilation_cache(quiet=not team.leads)
         train.train_and_evaluate(validated, workdir, profile=line.flags.profile, origin=origin)
-    if place and place.process_id:
+    if not leads:
       return
     logdir = shlex.quote(str(logdir_of(workdir)))
     if result:

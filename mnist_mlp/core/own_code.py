@@ -31,7 +31,8 @@ def check(config: ConfigDict, spec: DataSpec) -> None:
 
 
 def _net(config: ConfigDict, spec: DataSpec, prefix: str) -> None:
-  model: Any = create_model(config, spec)
+  own = config.model.name
+  model: Any = _tried(create_model, (config, spec), own, f"{prefix}which fails")
   if not isinstance(model, nn.Module):
     raise UsageError(f"{prefix}which gives a {type(model).__name__}, but must give a Linen module")
   taken = inspect.signature(type(model).__call__).parameters
@@ -42,7 +43,7 @@ def _net(config: ConfigDict, spec: DataSpec, prefix: str) -> None:
   images = jax.ShapeDtypeStruct((2, *spec.image_shape), "uint8")
   init = functools.partial(jax.eval_shape, model.init_with_output, jax.random.key(0))
   given = f"two images, uint8 {list(images.shape)}"
-  logits, variables = _tried(init, (images,), config.model.name, f"{prefix}which fails on {given}")
+  logits, variables = _tried(init, (images,), own, f"{prefix}which fails on {given}")
   shape, wanted = getattr(logits, "shape", None), (2, spec.num_classes)
   if shape != wanted:
     raise UsageError(f"{prefix}whose logits for two images have the shape {shape}, not {wanted}")
@@ -59,9 +60,10 @@ def _net(config: ConfigDict, spec: DataSpec, prefix: str) -> None:
 
 def _optimizer(config: ConfigDict, spec: DataSpec, prefix: str) -> None:
   del spec
-  make = lookup({}, "optimizer.name", config.optimizer.name)
+  own = config.optimizer.name
+  make = lookup({}, "optimizer.name", own)
   numbers = {name: config.optimizer[name] for name in HYPERPARAMETERS}
-  made = call(make, "optimizer.name", config.optimizer.name, numbers)
+  made = _tried(call, (make, "optimizer.name", own, numbers), own, f"{prefix}which fails")
   if not isinstance(made, GradientTransformation):
     kind = type(made).__name__
     raise UsageError(f"{prefix}which gives a {kind}, but must give an Optax transformation")

@@ -79,6 +79,14 @@ def signs(learning_rate, b1=0.9):
   return optax.chain(optax.scale_by_sign(), optax.scale_by_learning_rate(learning_rate))
 
 
+def misspelt(learning_rate):
+  return optax.adamm(learning_rate)
+
+
+def misspelt_net(num_classes):
+  return nn.Dens(num_classes)
+
+
 def hinge(logits, targets):
   return jax.nn.relu(1 - (2 * targets - 1) * logits).sum(-1)
 
@@ -128,6 +136,8 @@ def module(tmp_path, monkeypatch):
     ),
     ({"optimizer__name": "mine:no_net"}, "needs num_classes; give that a default"),
     ({"optimizer__name": "mine:A_NUMBER"}, "no class or function"),
+    ({"optimizer__name": "mine:misspelt"}, r"which fails: .*mine\.py, line \d+: AttributeError: "),
+    ({"model__name": "mine:misspelt_net"}, r"which fails: .*mine\.py, line \d+: AttributeError: "),
     ({"optimizer__name": "optax:identity_"}, "but optax has no 'identity_'"),
     ({"optimizer__name": "optax:constant_schedule"}, "needs value"),
     (

@@ -14,7 +14,7 @@ from training_runs import wait_for_rows
 
 WAIT = 20  # seconds for which processes wait for each other
 LONG = (*A_LONG_RUN, "--config.num_epochs=20", f"--wait_seconds={WAIT}")
-KILLS = 10  # of each round
+KILLS = 5  # of each round
 AT_MOST = 30  # seconds until the other process ends
 # What is said of a process that was killed while it started.
 NEVER_CAME = ("did not come within", "nobody listens at", "hung up; is process 0")
@@ -54,7 +54,7 @@ def wait_for(path, team):
     time.sleep(0.02)
 
 
-@rounds(slow=1, all_of_them=10)
+@rounds(slow=1, all_of_them=20)
 def test_a_run_comes_to_the_same_end(
   number, machines, undisturbed, digits_dir, tmp_path, chance, count
 ):

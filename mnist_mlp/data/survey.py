@@ -107,7 +107,7 @@ def about_copies(rows: Iterable[tuple[str, Row]]) -> Iterator[str]:
       contrary.append(row.where)
   if leaked:
     yield (
-      f"copies of training pictures are in other splits, where a net knows them by heart: "
+      "copies of training pictures are in other splits, where a net knows them by heart: "
       f"{_counted(leaked)}"
     )
   if contrary:

@@ -12,7 +12,7 @@ with epy.lazy_imports():  # Needed at the end of a run.
   import scipy.special
   from scipy import optimize
 
-LEAST_EXAMPLES = 100  # to fit on; measured: from fewer, some nets get further from their accuracy
+LEAST_EXAMPLES = 100  # to fit on: fewer say too little about the net
 
 _TEMPERATURES = (0.01, 100.0)  # the least and the highest that can be fitted
 

@@ -78,7 +78,6 @@ def test_without_a_temperature_nothing_is_calibrated():
 
 
 def test_too_few_examples_give_no_temperature():
-  """Some nets were less sure than they were right, once fitted on fewer."""
   scores, labels = scores_and_labels(2.0, 100)
   assert calibration.fit_temperature(scores, labels) > 1
   assert calibration.fit_temperature(scores[:99], labels[:99]) is None

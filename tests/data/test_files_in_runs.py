@@ -154,8 +154,8 @@ def test_own_pictures_are_brought_to_the_shape_of_a_net_of_other_data(tmp_path, 
   write_pictures(tmp_path / "things")
   for folder in (tmp_path / "things").glob("*/0"):
     folder.rename(folder.with_name("zero"))
+  places["files"] = str(tmp_path / "things")
   with pytest.raises(UsageError, match=r"with the classes 1, 2, .* zero, but the net knows 0, 1,"):
-    places["files"] = str(tmp_path / "things")
     inference.evaluate(net, "test", report=print, places=places)
 
 

@@ -17,9 +17,11 @@ from mnist_mlp.data.obtain import obtain
 from mnist_mlp.data.source import Source, UnavailableError, check_number_of_classes
 from mnist_mlp.data.strokes import are_pen_strokes
 from mnist_mlp.data.tfds import TfdsSource
-from mnist_mlp.errors import RunError, UsageError, UserError
+from mnist_mlp.errors import RunError, UsageError, UserError, did_you_mean, listing
 from mnist_mlp.paths import expand
 from mnist_mlp.waiting import said_if_slow
+
+_SPLITS = ("train", "validation", "test")
 
 # What `pictures.plain` and `pictures.shaped` do, for whoever reads dataset.json.
 _SHAPING = "whole picture, bicubic, on the median colour of its edges; transparency on white"
@@ -66,7 +68,17 @@ class Dataset:
 
     Returns:
       A string for each example; [] for a dataset of TFDS.
+
+    Raises:
+      UsageError: there is no such split, or no such example.
     """
+    if split not in _SPLITS:
+      choices = listing(_SPLITS) + did_you_mean(split, _SPLITS)
+      raise UsageError(f"the split is {split!r}, which is not one of {choices}")
+    count = getattr(self, split).num_examples
+    for index in indices:
+      if not 0 <= index < count:
+        raise UsageError(f"{split} has {count:,} examples, from 0, and so none at {index}")
     return self.own_files(split, indices) if self.own_files else []
 
   def spec(self, pixel_statistics: bool = False) -> DataSpec:
@@ -95,9 +107,7 @@ class Dataset:
       "pen_strokes": self.pen_strokes,
       "shaping": self.shaping,
       "remarks": list(self.remarks),
-      "examples": {
-        split: getattr(self, split).num_examples for split in ("train", "validation", "test")
-      },
+      "examples": {split: getattr(self, split).num_examples for split in _SPLITS},
     }
 
 

@@ -259,7 +259,7 @@ def test_file_names_that_are_no_text_are_shown(tmp_path):
   odd = tmp_path / "mine" / "test" / "3" / os.fsdecode(b"\xff\x1b.png")
   next((tmp_path / "mine" / "test" / "3").iterdir()).rename(odd)
   dataset, _ = load(tmp_path / "mine", tmp_path / "data")
-  with pytest.raises(UsageError, match="'tset', which is not one of .*; did you mean 'test'"):
+  with pytest.raises(UsageError, match=r"'tset', which is not one of .*; did you mean 'test'"):
     dataset.files_of("tset", [0])
   for index in (-1, 40):
     with pytest.raises(UsageError, match=f"test has 40 examples, from 0, and so none at {index}"):

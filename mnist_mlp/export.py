@@ -44,6 +44,11 @@ def main(line: cli.CommandLine) -> None:
   if not values.out:
     raise UsageError("--out is missing: a folder for the files, for example exported")
   folder, places = cli.folder_of("out", values.out), cli.places(values)
+  if places and values.dtype == "float32":
+    raise UsageError(
+      f"--{next(iter(places))} is given, but float32 weights are written without any data; leave "
+      "it out, or set --dtype=bfloat16, whose cost is measured"
+    )
   environment.use_compilation_cache()
   net = inference.load_nets(values.workdir, best=values.best)
   path = exporting.export(net, folder, values.format, values.dtype)

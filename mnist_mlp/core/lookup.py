@@ -52,11 +52,11 @@ def _import(name: str, prefix: str) -> Any:
         f"{folder}"
       ) from error
     raise UsageError(_broken(name, prefix, error)) from error
-  except Exception as error:  # Whatever the code in it raises.
+  except (Exception, SystemExit) as error:  # Whatever the code in it raises.
     raise UsageError(_broken(name, prefix, error)) from error
 
 
-def _broken(name: str, prefix: str, error: Exception) -> str:
+def _broken(name: str, prefix: str, error: BaseException) -> str:
   last = traceback.extract_tb(error.__traceback__)[-1]
   where = "" if isinstance(error, SyntaxError) else f"{last.filename}, line {last.lineno}: "
   return f"{prefix} importing {name} fails: {where}{type(error).__name__}: {error}"

@@ -21,6 +21,8 @@ from mnist_mlp.core.spec import DataSpec
 from mnist_mlp.core.traced import HYPERPARAMETERS, RATES
 from mnist_mlp.errors import UsageError
 
+_LONGEST = 200  # characters of an error's text in a message
+
 
 def check(config: ConfigDict, spec: DataSpec) -> None:
   """Raises a UsageError if code of one's own is not there, or does not fit the data."""
@@ -84,6 +86,8 @@ def _loss(config: ConfigDict, spec: DataSpec, prefix: str) -> None:
   shape = getattr(found, "shape", None)
   if shape != (2,):
     raise UsageError(f"{prefix}whose losses of two examples have the shape {shape}, not (2,)")
+  if not jnp.issubdtype(found.dtype, jnp.floating):
+    raise UsageError(f"{prefix}whose losses are {found.dtype}, which have no gradient")
 
 
 def _tried(function: Callable, arguments: tuple, name: str, failing: str) -> Any:
@@ -101,5 +105,8 @@ def _tried(function: Callable, arguments: tuple, name: str, failing: str) -> Any
     file = getattr(sys.modules[name.partition(":")[0]], "__file__", None)
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
     where = f"{file}, line {lines[-1]}: " if lines else ""
-    told = str(error).strip().partition("\n")[0]
-    raise UsageError(f"{failing}: {where}{type(error).__name__}: {told}") from error
+    told = " ".join(str(error).split())
+    more = "..." if len(told) > _LONGEST else ""
+    raise UsageError(
+      f"{failing}: {where}{type(error).__name__}: {told[:_LONGEST]}{more}"
+    ) from error

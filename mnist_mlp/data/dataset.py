@@ -215,7 +215,7 @@ def _obtain_or_stand_in(
     source = _asked_for(options, report, only)
     return source, obtain(source, folder, report)
   except UserError as error:
-    if only:
+    if only and not options.files:
       raise RunError(f"the run was started on {only}, which cannot be had: {error}") from error
     if not isinstance(error, UnavailableError):
       raise

@@ -119,6 +119,7 @@ class FilesSource:
       except RunError as error:  # The file that holds the pictures cannot be read further.
         complaints.append(str(error))
     complaints = complaints or [str(found)]  # The file may have been mended meanwhile.
+    complaints = [*map(printable, complaints)]
     first, more = complaints[:_MOST_COMPLAINTS], complaints[_MOST_COMPLAINTS:]
     return RunError("\n".join([*first, *([f"and {len(more):,} more"] if more else [])]))
 
@@ -137,7 +138,7 @@ class FilesSource:
       split: one of `splits`.
 
     Yields:
-      (0, {'image': uint8 [H, W, C], 'label': int, 'file': str}), (1, ...), ...; see `files_of`.
+      (0, {'image': uint8 [H, W, C], 'label': int, 'file': bytes}), (1, ...), ...; see `files_of`.
 
     Raises:
       RunError: a picture cannot be decoded.
@@ -150,7 +151,7 @@ class FilesSource:
           image = pictures.shaped(formats.picture_of(row), *self.image_shape)
         except RunError as error:
           raise self._unusable(error) from error
-      file = printable(row.where.removeprefix(f"{self.root}{os.sep}"))
+      file = os.fsencode(row.where.removeprefix(f"{self.root}{os.sep}"))
       yield index, {"image": image, "label": numbers[row.label], "file": file}
 
   def _of_split(self, split: str) -> Iterator[Row]:
@@ -182,7 +183,7 @@ class FilesSource:
     height, width, channels = self.image_shape
     shape = f"{height}x{width} pixels, {'grayscale' if channels == 1 else 'RGB'}"
     if self.image_size and self.num_channels:
-      yield f"all pictures become {shape}, as config.data.image_size and config.data.channels say"
+      yield f"all pictures become {shape}"
       return
     found = self._survey
     total = found.sizes.total()
@@ -231,7 +232,7 @@ class FilesSource:
     """
     prepared = tfds.builder_from_directory(folder / self.key / self.version)
     splits = {split: prepared.as_data_source(split) for split, _ in places}
-    return [splits[split][index]["file"].decode() for split, index in places]
+    return [os.fsdecode(splits[split][index]["file"]) for split, index in places]
 
   def superseded(self, folder: Path) -> list[Path]:
     """Returns what was prepared, or decoded, from earlier states of the same folder."""
@@ -275,7 +276,8 @@ def find(options: ConfigDict) -> FilesSource:
     return FilesSource(root, format_, files, _key(root, format_, files, choices), *choices)
   except OSError as error:
     raise RunError(
-      f"config.data.files: {error.filename} cannot be read: {error.strerror}"
+      f"config.data.files: {error.filename} cannot be read: {error.strerror}; mend it or move it "
+      "away"
     ) from error
 
 

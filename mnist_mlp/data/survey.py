@@ -111,7 +111,7 @@ def about_copies(rows: Iterable[tuple[str, Row]]) -> Iterator[str]:
       f"{_counted(leaked)}"
     )
   if contrary:
-    yield f"copies of one picture are of different classes: {_counted(contrary)}"
+    yield f"these pictures have copies of another class: {_counted(contrary)}"
 
 
 def _counted(names: list[str]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from ml_collections import ConfigDict
 
 from mnist_mlp import data
+from mnist_mlp.data import files
 from mnist_mlp.errors import UsageError, UserError, listing
 from mnist_mlp.inference.nets import Committee, Net
 from mnist_mlp.run.run import check_same_data
@@ -70,7 +71,9 @@ def _of_run(net: Net | Committee, options: ConfigDict, report: Report) -> data.D
   except UserError as error:
     if not options.files:
       raise
-    raise type(error)(f"{error}; --files=FOLDER says where they lie now") from error
+    raise type(error)(
+      f"the pictures of the run cannot be had: {error}; --files=FOLDER says where they lie now"
+    ) from error
   check_same_data(net.folder, dataset, "--files or --dataset evaluates on other data")
   return dataset
 
@@ -80,18 +83,21 @@ def _own_pictures(
 ) -> data.Dataset:
   height, width, channels = net.image_shape
   options.update(image_size=(height, width), channels=channels, manual_dir="")
+  names = list(files.find(options).classes.values())  # Preparing the pictures may take long.
+  if names != net.class_names:
+    raise UsageError(
+      f"--files is {options.files!r}, with the classes {listing(names)}, but the net knows "
+      f"{listing(net.class_names)}"
+    )
   trained_on_own = bool(net.config.data.files)
   if not trained_on_own and split != "validation":
     options.validation_examples = 0  # There may be fewer examples than what the run held out.
   dataset = data.load(options, report=report, only=net.facts if trained_on_own else None)
   if dataset.fingerprint == net.facts["fingerprint"]:
     return dataset
-  if list(dataset.class_names) != net.class_names:
-    raise UsageError(
-      f"--files is {options.files!r}, with the classes {listing(dataset.class_names)}, but the net "
-      f"knows {listing(net.class_names)}"
-    )
-  report(f"these are other pictures than those of {net.facts['name']}, which the net learned from")
+  report(
+    f"these are not exactly the pictures of {net.facts['name']}; the net may have learned from some"
+  )
   return dataset
 
 

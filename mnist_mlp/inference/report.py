@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_mlp.core.metrics import METRICS
-from mnist_mlp.errors import RunError, listing
+from mnist_mlp.errors import RunError, listing, printable
 from mnist_mlp.inference.evaluation import MISTAKES, Evaluation
 from mnist_mlp.inference.nets import logarithms
 from mnist_mlp.run import figures
@@ -91,12 +91,16 @@ def _worst_mistakes(numbers: Mapping[str, Any]) -> list[str]:
     "",
     f"worst mistakes; images are counted {numbers['order']}",
     *(
-      f"image {m['index']}{f', {file}' if (file := m['file']) else ''}: labelled {m['label']}, "
-      f"to which it gave {m['probability_of_label']:.1%}; it said {m['predicted']}, "
-      f"{m['probability']:.1%} sure"
+      f"{_name(m)}: labelled {m['label']}, to which it gave {m['probability_of_label']:.1%}; "
+      f"it said {m['predicted']}, {m['probability']:.1%} sure"
       for m in numbers["worst_mistakes"]
     ),
   ]
+
+
+def _name(mistake: Mapping[str, Any]) -> str:
+  file = mistake["file"]
+  return f"image {mistake['index']}{f', {printable(file)}' if file else ''}"
 
 
 def folder_of(evaluation: Evaluation, *, best: bool) -> Path:

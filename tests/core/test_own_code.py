@@ -79,6 +79,14 @@ def signs(learning_rate, b1=0.9):
   return optax.chain(optax.scale_by_sign(), optax.scale_by_learning_rate(learning_rate))
 
 
+def counted(logits, targets):
+  return logits.argmax(-1)
+
+
+def talkative(logits, targets):
+  raise ValueError("two\\nlines" + 300 * "x")
+
+
 def misspelt(learning_rate):
   return optax.adamm(learning_rate)
 
@@ -109,10 +117,11 @@ def module(tmp_path, monkeypatch):
   """The module `mine` in the current folder, as for a command that is not started with -m."""
   (tmp_path / "mine.py").write_text(MODULE)
   (tmp_path / "broken.py").write_text("x = 1\ny = x / 0\n")
+  (tmp_path / "leaves.py").write_text("raise SystemExit(0)\n")
   (tmp_path / "unmet.py").write_text("import no_such_library\n")
   monkeypatch.chdir(tmp_path)
   monkeypatch.setattr("sys.path", [path for path in sys.path if path])
-  for name in ("mine", "broken", "unmet"):
+  for name in ("mine", "broken", "unmet", "leaves"):
     monkeypatch.delitem(sys.modules, name, raising=False)
 
 
@@ -150,6 +159,9 @@ def module(tmp_path, monkeypatch):
       r"'mine:of_three', which fails on logits and targets, float32 \[2, 10\] both: TypeError: "
       "of_three.*missing 1 required positional argument: 'weights'",
     ),
+    ({"loss__name": "mine:counted"}, "whose losses are int32, which have no gradient"),
+    ({"loss__name": "mine:talkative"}, r"ValueError: two lines(x){191}\.\.\.$"),
+    ({"loss__name": "leaves:loss"}, r"importing leaves fails: .*leaves\.py, line 1: SystemExit: 0"),
     ({"loss__name": "mine:of_integer_labels"}, r"fails on logits .*mine\.py, line \d+: \w+: "),
     ({"model__name": "mine:Halved"}, "whose parameter Dense_0/bias is bfloat16; parameters must"),
     (

@@ -192,7 +192,7 @@ def test_copies_in_other_splits_and_classes_are_said(tmp_path):
   beginning = "copies of training pictures are in other splits, where a net knows them by heart: "
   named = [str(test / copied[index].parent.name / f"copy{index}.png") for index in range(3)]
   assert leaked == f"{beginning}{', '.join(named)} and 2 more"
-  assert contrary == f"copies of one picture are of different classes: {other}"
+  assert contrary == f"these pictures have copies of another class: {other}"
 
 
 @pytest.mark.parametrize("choices", [{}, {"image_size": (8, 10), "channels": 1}])

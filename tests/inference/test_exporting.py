@@ -150,6 +150,10 @@ def test_the_command_says_what_it_wrote(trained_run, tmp_path):
     (["--workdir=no/run", "--out=x"], "no/run does not exist"),
     (["--workdir=RUN", "--out=FILE/x"], "cannot write to"),
     (["--workdir=RUN", "--out=FILE"], "must be the name of a folder, which may be new"),
+    (
+      ["--workdir=RUN", "--out=x", "--files=y"],
+      "--files is given, but float32 weights are written",
+    ),
     (["--workdir=RUN", "--out=x", "--files="], "--files is empty; name a folder"),
   ],
 )

@@ -69,13 +69,13 @@ def test_the_installed_wheel_trains_a_recipe_by_its_name(built, tmp_path, digits
   pip = (sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--no-compile")
   run(*pip, f"--target={site}", str(built[1]), cwd=folder)
   short = ("--config.data.name=digits", "--config.data.validation_examples=200")
-  for recipe in ("sgd", "configs/sgd.py"):
+  for number, recipe in enumerate(("sgd", "configs/sgd.py")):
     output = run(
       *(sys.executable, "-m", "mnist_mlp.main", f"--config={recipe}"),
-      *(*short, "--config.num_epochs=1", f"--workdir={tmp_path / 'run'}"),
+      *(*short, "--config.num_epochs=1", f"--workdir={tmp_path / str(number)}"),
       cwd=folder,
       PYTHONPATH=str(site),
       TFDS_DATA_DIR=str(digits_dir),
     )
     assert f"--config={site}/mnist_mlp/configs/sgd.py" in output, "another installation ran"
-  assert (tmp_path / "run" / "result.json").exists()
+    assert (tmp_path / str(number) / "result.json").exists()

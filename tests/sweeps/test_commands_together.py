@@ -134,3 +134,20 @@ def test_help_of_sweeps_lists_the_flags_and_does_not_import_jax():
   imported = set(re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE))
   assert "absl.flags" in imported
   assert not imported & {"jax", "tensorflow", "matplotlib", "ray"}
+
+
+def test_a_sweep_is_not_taken_for_a_config_without_a_word(tmp_path):
+  """The data folder is missing, so that nothing is trained."""
+  for arguments, said in (
+    (["--config=sweep_size"], True),
+    (["--config=sweep_size", "--config.seed=1"], False),  # A config of the sweep, as `winner` says.
+    (["--config=adam"], False),
+  ):
+    done = processes.run(
+      *arguments, f"--workdir={tmp_path / 'run'}", TFDS_DATA_DIR=str(tmp_path / "no" / "data")
+    )
+    assert done.returncode == 2, done.stderr
+    told = "holds a sweep, of which this trains the base config alone" in done.stdout
+    assert told == said
+    if said:
+      assert "python -m mnist_mlp.sweep --config=configs/sweep_size.py" in done.stdout

@@ -15,7 +15,10 @@ from pathlib import Path
 from types import FrameType
 
 _RETRY = 0.1  # seconds
-_EXCEPTIONS_ARE_LOST = ("__del__", "_xla_gc_callback")  # functions that garbage collection calls
+# Functions in which no KeyboardInterrupt is raised. The first two are called by garbage collection,
+# where it would be lost. In the last one JAX starts a timer, before it is ready to stop it: the
+# process would wait a minute for it at its end, and then warn of a slow TPU.
+_NOT_WITHIN = ("__del__", "_xla_gc_callback", "tpu_client_timer_callback")
 
 
 def prepare() -> None:
@@ -88,7 +91,7 @@ def interrupt_between_imports(number: int, frame: FrameType | None) -> None:
   """Handles SIGINT: raises a KeyboardInterrupt, once that can neither be lost nor misunderstood."""
   while frame:
     code = frame.f_code
-    if code.co_filename.startswith("<frozen importlib") or code.co_name in _EXCEPTIONS_ARE_LOST:
+    if code.co_filename.startswith("<frozen importlib") or code.co_name in _NOT_WITHIN:
       retry = threading.Timer(_RETRY, signal.raise_signal, [number])
       retry.daemon = True
       retry.start()

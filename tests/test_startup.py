@@ -209,6 +209,36 @@ with startup.interruptible(), cli.user_errors():
   assert done.stderr == "interrupted; what was saved before is kept\n"
 
 
+@pytest.mark.slow
+def test_ctrl_c_while_jax_looks_for_a_tpu_leaves_no_timer_behind():
+  """The signal comes when the timer has just been started; it waits for a minute."""
+  code = """
+import os, signal, sys, threading, time
+sys.argv[0] = "-m"
+from mnist_mlp import startup
+from mnist_mlp.run import cli
+from jax._src import xla_bridge
+class Timer(threading.Timer):
+  def start(self):
+    super().start()
+    if self.interval > 1:
+      os.kill(os.getpid(), signal.SIGINT)
+      time.sleep(0.01)
+xla_bridge.threading.Timer = Timer
+with cli.user_errors(), startup.interruptible():
+  try:
+    xla_bridge.tpu_client_timer_callback(60)
+  except Exception:
+    pass
+  time.sleep(5)
+"""
+  started = time.monotonic()
+  done = processes.python(code)
+  assert done.returncode == 130
+  assert done.stderr == "interrupted; what was saved before is kept\n"
+  assert time.monotonic() - started < 40
+
+
 def test_what_ignores_ctrl_c_goes_on_ignoring_it():
   """As under nohup, and as a job in the background of a shell."""
   code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + IMPORTING

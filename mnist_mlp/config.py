@@ -120,8 +120,8 @@ FIELDS: dict[str, Field] = {
   "ema.evaluate": Field(True, None, "evaluate and test the average rather than the weights"),
 }
 
-# The fields that may also name code of one's own, as 'module:attribute'.
-OWN_CODE = ("model.name", "loss.name", "optimizer.name")
+PLACES = ("files", "data_dir", "manual_dir")  # fields of config.data: where the data lie
+OWN_CODE = ("model.name", "loss.name", "optimizer.name")  # may also be 'module:attribute'
 
 # The fields of config.augment that switch a distortion on.
 AUGMENTATIONS = ("elastic_alpha", "rotation", "rotation_for_those", "scale", "shift", "shear")

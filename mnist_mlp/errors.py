@@ -1,6 +1,7 @@
 """Errors that a user can cause: one clear sentence each, and the exit code that goes with it."""
 
 import difflib
+import traceback
 from collections.abc import Iterable
 from typing import Any
 
@@ -53,6 +54,24 @@ def printable(text: str) -> str:
 def listing(names: Iterable[str]) -> str:
   """Returns the names as they are shown in a message: 'a, b, c'."""
   return ", ".join(names)
+
+
+def lines_of(file: str, error: BaseException) -> list[int]:
+  """Returns the numbers of the lines of a file on the way to an error; the last one is nearest."""
+  frames = traceback.extract_tb(error.__traceback__)
+  return [frame.lineno for frame in frames if frame.filename == file and frame.lineno]
+
+
+def brief(error: BaseException, text: str = "") -> str:
+  """Returns 'ValueError: what it says', on one line, cut where it is too long for a message.
+
+  Args:
+    error: of code that is not the program's.
+    text: what it says, if not its own text.
+  """
+  told = " ".join((text or str(error)).split())
+  more = "..." if len(told) > _LONGEST else ""
+  return f"{type(error).__name__}: {told[:_LONGEST]}{more}"
 
 
 def shown(value: Any) -> str:

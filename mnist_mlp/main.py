@@ -163,7 +163,7 @@ def _say_if_sweep(line: cli.CommandLine) -> None:
   if path and not overridden and "sweep" in load_module(path):
     print(
       f"{path} holds a sweep, of which this trains the base config alone; the sweep is trained by "
-      f"{line.program.replace('.main', '.sweep')} --config={shlex.quote(path)}"
+      f"python -m mnist_mlp.sweep --config={shlex.quote(path)}"
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mnist_mlp.choices import is_reference
-from mnist_mlp.errors import UsageError, did_you_mean, listing
+from mnist_mlp.errors import UsageError, brief, did_you_mean, listing
 
 
 def lookup(table: Mapping[str, Any], field: str, name: str) -> Any:
@@ -59,7 +59,7 @@ def _import(name: str, prefix: str) -> Any:
 def _broken(name: str, prefix: str, error: BaseException) -> str:
   last = traceback.extract_tb(error.__traceback__)[-1]
   where = "" if isinstance(error, SyntaxError) else f"{last.filename}, line {last.lineno}: "
-  return f"{prefix} importing {name} fails: {where}{type(error).__name__}: {error}"
+  return f"{prefix} importing {name} fails: {where}{brief(error)}"
 
 
 def call(function: Callable, field: str, name: str, offered: Mapping[str, Any]) -> Any:

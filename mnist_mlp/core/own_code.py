@@ -3,7 +3,6 @@
 import functools
 import inspect
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -19,9 +18,7 @@ from mnist_mlp.core.losses import per_example
 from mnist_mlp.core.model import create_model
 from mnist_mlp.core.spec import DataSpec
 from mnist_mlp.core.traced import HYPERPARAMETERS, RATES
-from mnist_mlp.errors import UsageError
-
-_LONGEST = 200  # characters of an error's text in a message
+from mnist_mlp.errors import UsageError, brief, lines_of
 
 
 def check(config: ConfigDict, spec: DataSpec) -> None:
@@ -103,10 +100,6 @@ def _tried(function: Callable, arguments: tuple, name: str, failing: str) -> Any
     raise
   except Exception as error:  # Whatever the code raises.
     file = getattr(sys.modules[name.partition(":")[0]], "__file__", None)
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    lines = lines_of(str(file), error)
     where = f"{file}, line {lines[-1]}: " if lines else ""
-    told = " ".join(str(error).split())
-    more = "..." if len(told) > _LONGEST else ""
-    raise UsageError(
-      f"{failing}: {where}{type(error).__name__}: {told[:_LONGEST]}{more}"
-    ) from error
+    raise UsageError(f"{failing}: {where}{brief(error)}") from error

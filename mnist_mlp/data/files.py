@@ -73,9 +73,9 @@ class FilesSource:
   @functools.cached_property
   def remarks(self) -> tuple[str, ...]:
     """What a user has to know of how the examples were made of the files, a line each."""
-    copies = survey.about_copies(
-      (split, row) for split in self.splits for row in self._of_split(split)
-    )
+    # A test split that is made of train holds no copies of the rest, see `survey.for_test`.
+    given = (split for split in SPLITS if split in self.files)
+    copies = survey.about_copies((split, row) for split in given for row in self._rows(split))
     return (*self._about_splits(), *copies, *self._about_shapes())
 
   @functools.cached_property

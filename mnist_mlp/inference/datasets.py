@@ -5,14 +5,13 @@ from collections.abc import Callable, Mapping
 from ml_collections import ConfigDict
 
 from mnist_mlp import data
+from mnist_mlp.config import PLACES
 from mnist_mlp.data import files
 from mnist_mlp.errors import UsageError, UserError, listing
 from mnist_mlp.inference.nets import Committee, Net
 from mnist_mlp.run.run import check_same_data
 
 Report = Callable[[str], None]
-
-PLACES = ("files", "data_dir", "manual_dir")  # fields of `config.data`, flags of commands
 
 
 def load(
@@ -24,8 +23,8 @@ def load(
     net: the net of a run, or a committee.
     split: which is wanted.
     name: that of another dataset in TFDS; by default it is the run's.
-    places: where data lie now, by names of PLACES, if not where the run had them. If `files` holds
-      other pictures than those that the run was trained on, they are another dataset.
+    places: where data lie now, by names of `config.PLACES`, if not where the run had them. If
+      `files` holds other pictures than those that the run was trained on, they are another dataset.
     report: called with lines that say which data is used.
 
   Raises:

@@ -115,7 +115,7 @@ def define_places(values: flags.FlagValues) -> None:
 
 def places(values: flags.FlagValues) -> dict[str, str]:
   """Returns the folders that the flags of `define_places` give, by their names."""
-  given = {name: values[name].value for name in ("files", "data_dir", "manual_dir")}
+  given = {name: values[name].value for name in config_lib.PLACES}
   for name, folder in given.items():
     if folder == "":
       raise UsageError(f"--{name} is empty; name a folder, or leave it out")

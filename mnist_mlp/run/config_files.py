@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import runpy
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from typing import Any
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from mnist_mlp import config as config_lib
-from mnist_mlp.errors import UsageError, did_you_mean, listing
+from mnist_mlp.errors import UsageError, brief, did_you_mean, lines_of, listing
 from mnist_mlp.paths import expand
 
 _ROOM = Path(__file__).parents[1]
-_LONGEST = 200  # characters of an error's text in a message
 
 
 def recipes() -> dict[str, Path]:
@@ -114,18 +112,11 @@ def broken_file(path: str | Path) -> Iterator[None]:
 
 def _where(error: BaseException, path: str | Path) -> str:
   """Returns 'line 7: NameError: ...', for the last line of the file on the way to the error."""
-  lines = [
-    frame.lineno
-    for frame in traceback.extract_tb(error.__traceback__)
-    if frame.filename == str(path)
-  ]
+  lines, text = lines_of(str(path), error), _about_field(str(error))
   if isinstance(error, SyntaxError):
     lines, text = [error.lineno] if error.lineno else [], error.msg
-  else:
-    text = _about_field(str(error)) or " ".join(str(error).split())
   place = f"line {lines[-1]}: " if lines else ""
-  more = "..." if len(text) > _LONGEST else ""
-  return f"{place}{type(error).__name__}: {text[:_LONGEST]}{more}"
+  return f"{place}{brief(error, text)}"
 
 
 def _about_field(message: str) -> str:

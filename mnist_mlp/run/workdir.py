@@ -27,14 +27,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mnist_mlp import config as config_lib
+from mnist_mlp.config import PLACES
 from mnist_mlp.errors import HeldError, RunError, UsageError, listing
 from mnist_mlp.paths import expand
 from mnist_mlp.run import durable
 from mnist_mlp.run.config_json import from_json
 from mnist_mlp.run.history import History, finite
 
-# Where the data lie is no part of what a run is: what they are is, and dataset.json says it.
-_PLACES = ("data_dir", "manual_dir", "files", "placement")
 _SHOWN = 3  # runs that a message names as an example
 _LISTED = 5  # runs of which a message lets choose
 # What is read of a JSON file, by its dotted name.
@@ -261,8 +260,9 @@ def _warn_of_no_locks(reason: str) -> None:
 
 def changes_of_run(held: ConfigDict, config: ConfigDict) -> str:
   """Returns 'config.seed: 0 -> 1, ...' for what makes a config another run's, else ''."""
+  # What the data are counts, and dataset.json says it.
   moved = held.copy_and_resolve_references()
-  moved.data.update({name: config.data[name] for name in _PLACES})
+  moved.data.update({name: config.data[name] for name in (*PLACES, "placement")})
   return config_lib.differences(moved, config)
 
 
